@@ -1,0 +1,180 @@
+"""Positions: where in a source a table stands. A tagged union with a JSON round trip.
+
+Two positions compare as before, equal, after or **incomparable**; incomparable stops the run. Time is never compared: it has a
+resolution of a second, and sessions can set it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from tidegate.errors import ConfigError
+
+Order = Literal["before", "equal", "after", "incomparable"]
+
+
+def _order(left: Any, right: Any) -> Order:
+    return "equal" if left == right else "before" if left < right else "after"
+
+
+@dataclass(frozen=True, slots=True)
+class BinlogPosition:
+    """The end of an event in the binlog of one server. Everything before it has been applied.
+
+    ``file`` and ``offset`` as the server shows them. ``server`` identifies the server (``server_uuid``, for MariaDB its server id):
+    positions of different servers are incomparable. ``fingerprint`` is a hash of the file's format description event, by which a
+    log that was reset, or restored from elsewhere, is told from the one that was read. ``gtid`` is what the server reported.
+    """
+
+    tag: ClassVar[str] = "binlog"
+    file: str
+    offset: int
+    server: str
+    gtid: str = ""
+    fingerprint: str = ""
+
+    @property
+    def sequence(self) -> int:
+        """The number at the end of the file's name: 999999 comes before 1000000."""
+        return int(self.file.rpartition(".")[2])
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, BinlogPosition) or self.server != other.server:
+            return "incomparable"
+        if self.file.rpartition(".")[0] != other.file.rpartition(".")[0]:
+            return "incomparable"
+        if self.sequence == other.sequence and self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
+            return "incomparable"
+        return _order((self.sequence, self.offset), (other.sequence, other.offset))
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPosition:
+    """A table whose first copy is under way: the rows up to ``after`` are in, and the changes since ``low`` are to be applied next.
+
+    ``low`` is a *visible* position: everything before it can be read by the snapshot's queries. ``after`` is the key of the last
+    row copied, each value as text (None: nothing yet). ``rows`` counts the rows copied so far.
+    """
+
+    tag: ClassVar[str] = "snapshot"
+    low: BinlogPosition
+    after: tuple[str, ...] | None = None
+    rows: int = 0
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, SnapshotPosition):
+            # A copy that isn't finished stands before every position in the log of the same server.
+            return "incomparable" if self.low.compare(other) == "incomparable" else "before"
+        if self.low.compare(other.low) != "equal":
+            return "incomparable"
+        return _order(self.rows, other.rows)
+
+    def __str__(self) -> str:
+        return f"snapshot, {self.rows} rows, changes from {self.low}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPosition:
+    """Change files: everything up to and with segment number ``segment`` of ``stream`` has been applied (0: nothing yet).
+
+    ``origin`` is where the recorded source stood at the end of that segment, so that a live reader can go on from there.
+    """
+
+    tag: ClassVar[str] = "segment"
+    stream: str
+    segment: int = 0
+    origin: BinlogPosition | None = None
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, SegmentPosition) or self.stream != other.stream:
+            return "incomparable"
+        return _order(self.segment, other.segment)
+
+    def __str__(self) -> str:
+        return f"segment {self.segment}" + (f" ({self.origin})" if self.origin else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitsPosition:
+    """A source read in independent splits (time ranges, tables, tags): the names of those that are done, under one ``query``."""
+
+    tag: ClassVar[str] = "splits"
+    query: str
+    done: frozenset[str] = frozenset()
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, SplitsPosition) or self.query != other.query:
+            return "incomparable"
+        if self.done == other.done:
+            return "equal"
+        return "before" if self.done < other.done else "after" if self.done > other.done else "incomparable"
+
+    def __str__(self) -> str:
+        return f"{len(self.done)} splits"
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetsPosition:
+    """A subscribed topic: the next offset of each partition (TDengine: vgroup)."""
+
+    tag: ClassVar[str] = "offsets"
+    topic: str
+    offsets: Mapping[str, int] = field(default_factory=dict)
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, OffsetsPosition) or self.topic != other.topic:
+            return "incomparable"
+        names = self.offsets.keys() | other.offsets.keys()
+        orders = {_order(self.offsets.get(name, 0), other.offsets.get(name, 0)) for name in names} - {"equal"}
+        return orders.pop() if len(orders) == 1 else "incomparable" if orders else "equal"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}:{offset}" for name, offset in sorted(self.offsets.items()))
+
+
+Position = BinlogPosition | SnapshotPosition | SegmentPosition | SplitsPosition | OffsetsPosition
+
+
+def to_json(position: Position) -> dict[str, Any]:
+    """A dict of JSON values, its ``kind`` the tag; :func:`from_json` reads it."""
+    if isinstance(position, SnapshotPosition):
+        after = None if position.after is None else list(position.after)
+        return {"kind": position.tag, "low": to_json(position.low), "after": after, "rows": position.rows}
+    if isinstance(position, SegmentPosition):
+        origin = None if position.origin is None else to_json(position.origin)
+        return {"kind": position.tag, "stream": position.stream, "segment": position.segment, "origin": origin}
+    if isinstance(position, SplitsPosition):
+        return {"kind": position.tag, "query": position.query, "done": sorted(position.done)}
+    return {"kind": position.tag, **asdict(position)}
+
+
+def from_json(value: Mapping[str, Any]) -> Position:
+    """The position that :func:`to_json` wrote; ConfigError for a kind that this version doesn't know."""
+    fields = {name: item for name, item in value.items() if name != "kind"}
+    match value.get("kind"):
+        case "binlog":
+            return BinlogPosition(**fields)
+        case "snapshot":
+            after = fields["after"]
+            return SnapshotPosition(_binlog(fields["low"]), None if after is None else tuple(after), fields["rows"])
+        case "segment":
+            origin = fields["origin"]
+            return SegmentPosition(fields["stream"], fields["segment"], None if origin is None else _binlog(origin))
+        case "splits":
+            return SplitsPosition(fields["query"], frozenset(fields["done"]))
+        case "offsets":
+            return OffsetsPosition(fields["topic"], dict(fields["offsets"]))
+        case kind:
+            raise ConfigError(f"a stored position of the unknown kind {kind!r}: it was written by a newer tidegate")
+
+
+def _binlog(value: Mapping[str, Any]) -> BinlogPosition:
+    position = from_json(value)
+    if not isinstance(position, BinlogPosition):
+        raise ConfigError("a stored position whose origin is not a binlog position")
+    return position

@@ -1,0 +1,260 @@
+"""The roles that a run plays with: source, sink, load, ledger. N sources and M sinks meet here, never each other.
+
+How the shapes fit the systems: a transactional sink (the PostgreSQL family) keeps rows and ledger in one transaction of its
+:class:`Load`. A sink without transactions (StarRocks, TDengine, Lakehouse) builds its Load and Ledger from
+:mod:`tidegate.sync.writeahead`, bringing only "send this under that label" and "what became of that label". A source read in
+splits (TDengine) says in its position which are done; a topic keeps an offset per partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from tidegate.changes.batch import ChangeBatch, Chunk
+from tidegate.changes.position import Position
+from tidegate.changes.schema import TableName, TableSchema
+from tidegate.errors import TidegateError
+from tidegate.sync.mapping import Target
+from tidegate.sync.options import WriteOptions
+from tidegate.sync.results import WriteResult
+
+Copy = Literal["fresh", "replace", "merge"]
+"""How a first copy meets the target: it was empty; it is to hold what the source holds in the end; other rows stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a read covers: per table everything after its position, up to and with ``until`` (None: to the end of a first copy)."""
+
+    after: Mapping[TableName, Position]
+    until: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The size of a chunk; whichever is reached first."""
+
+    rows: int = 100_000
+    bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a preflight saw: problems stop the run, warnings are shown."""
+
+    problems: tuple[TidegateError, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Where changes come from."""
+
+    @property
+    def name(self) -> str:
+        """The connection's name, for messages."""
+
+    def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
+        """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
+
+    def schema(self, table: TableName) -> TableSchema:
+        """The table as it is now. SchemaError if it is missing or has a column without canonical type."""
+
+    def estimate(self, table: TableName, after: Position | None) -> int | None:
+        """About how many rows are to be read; None if the source can't tell."""
+
+    def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
+        """Where tables without a stored position begin. ``consistent``: one view of all of them, at one position, in one piece."""
+
+    def head(self) -> Position:
+        """The position up to which a run that starts now reads."""
+
+    def read(self, window: Window, limits: Limits) -> Iterator[Chunk]:
+        """The window's changes. The same window under the same limits is cut into the same chunks, but for first copies.
+
+        Tables that are being copied are read one at a time (a window each); the last chunk of a copy ends at the position from
+        which its changes are to be applied. Other windows end with a chunk whose end is ``until``, though it may have no rows.
+        """
+
+    def lag_seconds(self) -> float | None:
+        """Age of the newest change read, 0 if the source has nothing newer; None if it can't be told."""
+
+    def ack(self, position: Position) -> None:
+        """Everything up to ``position`` is recorded in the target: what is kept for a resend may go."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a target can do, for the plan and the documented matrix. What isn't listed is refused, with ``refusals`` as reason."""
+
+    transactional: bool
+    options: Mapping[str, tuple[Any, ...]]
+    """Per option of WriteOptions the values it takes; an option that isn't here is taken as it comes."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """``option=value`` to the reason, and what to use instead."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What None means here, per option."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How a target table stands to what is to be written to it."""
+
+    exists: bool
+    empty: bool
+    rows: int | None
+    """Estimate of the rows in it."""
+    ddl: tuple[str, ...] = ()
+    """Statements that create it or add what it lacks."""
+    strategy: str = ""
+    """How rows will be merged, for people."""
+    needs_consistent: bool = False
+    """Its constraints allow no overlap of copy and changes."""
+    problems: tuple[TidegateError, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run a sync. The fence grows with each taking; what carries a lower one is refused."""
+
+    sync: str
+    owner: str
+    fence: int
+    ttl: float
+    """Seconds without a heartbeat after which anyone may take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger: where a table of a sync stands once the rows of this line's load are in."""
+
+    sync: str
+    table: TableName
+    target: TableName
+    position: Position
+    run: str = ""
+    rows: int = 0
+    copy: Copy | None = None
+    """Set while a first copy is under way."""
+    schema: TableSchema | None = None
+    """The source's schema at that position."""
+    at: datetime | None = None
+    """When it was recorded, by the target's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """A load that a run without transactions announced before sending it."""
+
+    number: int
+    table: TableName
+    rows: int
+    checksum: str
+    label: str
+    spool: str | None = None
+    """Where its bytes lie, for a load that must not be sent twice in different words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a run is about to load into a target without transactions, recorded before the first byte goes."""
+
+    id: str
+    sync: str
+    window: Window
+    limits: Limits
+    encoder: str
+    """Hash of the options and the encoding: another one cannot repeat the same bytes."""
+    chunks: tuple[ChunkRecord, ...] = ()
+
+
+class Ledger(Protocol):
+    """The truth about a sync, in the target itself. Append-only; the highest finished entry counts."""
+
+    def setup(self) -> None:
+        """Create what is missing. PreflightError with the statements if the account may not."""
+
+    def ddl(self) -> Sequence[str]:
+        """The statements that :meth:`setup` would run, and the grants that runs need."""
+
+    def acquire(self, sync: str, owner: str, ttl: float) -> Lease:
+        """Take the lease: free, expired, or the owner's own. SyncBusy if another's is live."""
+
+    def renew(self, lease: Lease) -> None:
+        """Heartbeat. LeaseLost if it was taken over."""
+
+    def release(self, lease: Lease) -> None: ...
+
+    def claim(self, lease: Lease, targets: Sequence[TableName]) -> None:
+        """Make the sync the owner of these target tables. ConfigError if another sync is."""
+
+    def owners(self, targets: Sequence[TableName]) -> Mapping[TableName, str]:
+        """Which sync owns each, where one does. Reads only; empty where there is no ledger yet."""
+
+    def last(self, sync: str) -> Mapping[TableName, Entry]:
+        """The latest entry of each table. Reads only; empty where there is no ledger yet."""
+
+    def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
+        """Append entries for which there is nothing to load. LeaseLost if the fence was passed."""
+
+    def intents(self, sync: str) -> Sequence[Intent]:
+        """Those that a run left open; none where there are transactions."""
+
+
+class Load(Protocol):
+    """One window on its way into a sink. Nothing counts before :meth:`commit`."""
+
+    def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
+        """Apply a batch. ``copy`` is set for rows of a first copy; ``fresh`` promises that their keys are not in the target."""
+
+    def finish_copy(self, target: Target) -> int | None:
+        """The last row of a ``replace`` copy was written: remove rows that it didn't bring. How many; None if it can't be told."""
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Rows and entries, all or nothing. LeaseLost if the fence was passed."""
+
+    def abort(self) -> None:
+        """Give up: with transactions nothing was written. Must not raise."""
+
+
+class Sink(Protocol):
+    """Where changes go."""
+
+    @property
+    def name(self) -> str:
+        """The connection's name, for messages."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    def inspect(self, target: Target) -> Preparation:
+        """Compare the table with what is to come. Reads only."""
+
+    def prepare(self, target: Target, preparation: Preparation) -> None:
+        """Run the preparation's statements."""
+
+    def begin(
+        self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
+    ) -> Load:
+        """Open a load. ``lease`` is None for writes outside a sync. ``intent``: the open one that this load goes on with."""
+
+    def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The table's rows in canonical types, in no order."""
+
+    def close(self) -> None: ...
+
+
+def resolve(options: WriteOptions, capabilities: Capabilities) -> WriteOptions:
+    """The options with the target's defaults filled in. :func:`tidegate.sync.plan.refusals` says what it can't do."""
+    given = {name: value for name, value in capabilities.defaults.items() if getattr(options, name) is None}
+    return options.override(given)

@@ -97,7 +97,7 @@ class ChangeBatch:
     @property
     def kinds(self) -> npt.NDArray[np.uint8]:
         """The kind of each row."""
-        return self.data.column(KIND).to_numpy()
+        return np.asarray(self.data.column(KIND).to_numpy(), dtype=np.uint8)
 
     @property
     def rows(self) -> pa.Table:
@@ -108,7 +108,7 @@ class ChangeBatch:
         """Which rows have a value (or NULL) in the column; None if all have."""
         if PRESENT + name not in self.data.column_names:
             return None
-        return self.data.column(PRESENT + name).to_numpy()
+        return np.asarray(self.data.column(PRESENT + name).to_numpy(), dtype=np.bool_)
 
     @property
     def partial(self) -> bool:

@@ -81,13 +81,13 @@ def _codes(column: pa.ChunkedArray) -> Ints:
         values = column.to_numpy().astype(np.int64, copy=False)
         low = int(values.min()) if len(values) else 0
         if len(values) == 0 or int(values.max()) - low < 2**31:
-            return values - low
+            return np.asarray(values - low, dtype=np.int64)
     encoded = pc.dictionary_encode(column).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # an empty column, or one of many chunks
         encoded = encoded.unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         return np.empty(0, dtype=np.int64)
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _all_distinct(codes: Ints) -> bool:
@@ -234,7 +234,7 @@ class _Fold:
     def _rising(self, rank: Ints, in_life: Bools) -> Bools:
         """Changes at least as new as every earlier one of their life; the others are outdated whatever the target has."""
         shifted = np.where(in_life, rank, 0) + self.group * (int(rank.max()) + 1)
-        return shifted >= np.maximum.accumulate(shifted)
+        return np.asarray(shifted >= np.maximum.accumulate(shifted), dtype=np.bool_)
 
     def _one_by_one(self, mask: Bools) -> Iterator[pa.Table]:
         at = np.flatnonzero(mask)

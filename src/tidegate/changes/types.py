@@ -12,7 +12,8 @@ BIT(n)                                 uint64                         ``bits``
 DATE, DATETIME(f), TIMESTAMP(f)        date32, timestamp[us],         ``fsp``; TIMESTAMP is an instant, DATETIME a wall clock
                                        timestamp[us, UTC]
 TIME(f), YEAR                          duration[us], int16            ``fsp``
-CHAR, VARCHAR, TEXT, ENUM, SET         string                         ``length`` (characters), ``charset``, ``collation``, ``labels``
+CHAR, VARCHAR, TEXT, ENUM, SET         string                         ``length`` (characters), ``charset``, ``collation``,
+                                                                      ``labels``
 BINARY, VARBINARY, BLOB                binary                         ``length`` in bytes
 JSON                                   string, the exact text         ``json``
 GEOMETRY                               binary, EWKB                   ``geometry``

@@ -26,7 +26,7 @@ class TableMapping:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """A named pairing of source and sink tables. The name is the user's, and the key of the ledger: keep it when the DAG is renamed."""
+    """A named pairing of source and sink tables. The name is the user's and the ledger's key: keep it when the DAG is renamed."""
 
     name: str
     tables: tuple[TableMapping, ...]

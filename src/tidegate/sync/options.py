@@ -1,4 +1,4 @@
-"""What the user asks of a write. Every operator, IO manager and verb takes these fields by keyword, and adds no meaning of its own."""
+"""What the user asks of a write. Operators, IO managers and verbs take these fields by keyword and add no meaning of their own."""
 
 from __future__ import annotations
 

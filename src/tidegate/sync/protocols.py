@@ -144,7 +144,7 @@ class Entry:
     copy: Copy | None = None
     """Set while a first copy is under way."""
     schema: TableSchema | None = None
-    """The source's schema at that position."""
+    """The source's schema at that position. Recorded only when it changes; :meth:`Ledger.last` gives the latest."""
     at: datetime | None = None
     """When it was recorded, by the target's clock."""
 
@@ -204,8 +204,11 @@ class Ledger(Protocol):
     def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
         """Append entries for which there is nothing to load. LeaseLost if the fence was passed."""
 
-    def intents(self, sync: str) -> Sequence[Intent]:
-        """Those that a run left open; none where there are transactions."""
+    def intents(self, lease: Lease) -> Sequence[Intent]:
+        """Those that a run left open and this one has to go on with; none where there are transactions.
+
+        An intent that a re-read can't repeat word for word but a keyed load makes good (a first copy) is closed by this call.
+        """
 
 
 class Load(Protocol):

@@ -1,0 +1,234 @@
+"""What a run would do to each table, and why it can't: nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tidegate.changes.position import Position, SnapshotPosition, to_json
+from tidegate.changes.schema import TableName, TableSchema
+from tidegate.errors import ConfigError, PermanentError, PreflightError, SchemaError, TidegateError
+from tidegate.sync.mapping import Sync, TableMapping, Target
+from tidegate.sync.options import WriteOptions
+from tidegate.sync.protocols import Capabilities, Copy, Entry, Preparation, Sink, Source, resolve
+
+Action = Literal["copy", "resume copy", "changes"]
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """One table: what will happen to it."""
+
+    source: TableName
+    target: Target
+    action: Action
+    position: Position | None
+    """Where it stands; None before its first run."""
+    copy: Copy | None
+    consistent: bool
+    """Copied in one view at one position, in one piece, since overlap can't be made good under its options."""
+    preparation: Preparation
+    entry: Entry | None
+    rows: int | None
+    """About how many rows are to be read."""
+    problems: tuple[TidegateError, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def loads(self) -> int | None:
+        """About how many chunks that makes."""
+        batch = self.target.options.batch_rows
+        return None if self.rows is None or not batch else max(1, math.ceil(self.rows / batch))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": str(self.source),
+            "target": str(self.target.table),
+            "action": self.action,
+            "copy": self.copy,
+            "consistent": self.consistent,
+            "position": None if self.position is None else to_json(self.position),
+            "key": list(self.target.key),
+            "rows": self.rows,
+            "loads": self.loads,
+            "strategy": self.preparation.strategy,
+            "ddl": list(self.preparation.ddl),
+            "problems": [str(problem) for problem in self.problems],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do. ``str(plan)`` is for people."""
+
+    sync: Sync
+    tables: tuple[TablePlan, ...]
+    general: tuple[TidegateError, ...] = ()
+    warnings: tuple[str, ...] = ()
+    ledger_ddl: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[TidegateError, ...]:
+        """All that stands in the way, tables last."""
+        return (*self.general, *(problem for table in self.tables for problem in table.problems))
+
+    @property
+    def ddl(self) -> tuple[str, ...]:
+        """The statements and grants that a run needs, for accounts that may not create tables."""
+        return (*self.ledger_ddl, *(statement for table in self.tables for statement in table.preparation.ddl))
+
+    def check(self) -> None:
+        """Raise what stands in the way: the one problem, or all of them in one error of the first's class."""
+        problems = self.problems
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            kind = type(problems[0]) if all(type(item) is type(problems[0]) for item in problems) else PreflightError
+            raise kind("\n".join([f"{len(problems)} problems:", *(f"- {problem}" for problem in problems)]))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sync": self.sync.name,
+            "problems": [str(problem) for problem in self.general],
+            "warnings": list(self.warnings),
+            "tables": [table.to_json() for table in self.tables],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"sync {self.sync.name}: {len(self.tables)} tables, {len(self.problems)} problems"
+        for table in self.tables:
+            yield ""
+            yield f"{table.source} → {table.target.table}   {describe(table)}"
+            yield f"  key {', '.join(table.target.key) or 'none'}; {table.preparation.strategy}"
+            if table.rows is not None:
+                yield f"  about {table.rows:,} rows in {table.loads} chunks"
+            for statement in table.preparation.ddl:
+                yield f"  run: {statement}"
+            for warning in table.warnings:
+                yield f"  note: {warning}"
+            for problem in table.problems:
+                yield f"  can't: {problem}"
+        for warning in self.warnings:
+            yield f"note: {warning}"
+        for problem in self.general:
+            yield f"can't: {problem}"
+
+
+def describe(table: TablePlan) -> str:
+    """The action in words."""
+    if table.action == "changes":
+        return f"changes since {table.position}"
+    how = {
+        "fresh": "first copy into an empty table",
+        "replace": "first copy; rows that the source doesn't have are removed",
+        "merge": "first copy; other rows stay",
+    }
+    text = how[table.copy or "fresh"]
+    if table.action == "resume copy":
+        text = f"{text}, going on after {table.position}"
+    return f"{text}, in one consistent view" if table.consistent else f"{text}, then the changes since it began"
+
+
+def plan(sync: Sync, source: Source, sink: Sink) -> Plan:
+    """What a run of the sync would do now. Reads source, target and ledger; writes nothing."""
+    last = sink.ledger.last(sync.name)
+    owners = sink.ledger.owners([mapping.target for mapping in sync.tables])
+    findings = source.preflight({mapping.source: _position(last.get(mapping.source)) for mapping in sync.tables})
+    # The schema of a table with a finding of its own can't be had, or would say the same again.
+    broken = {problem.table for problem in findings.problems}
+    tables = [
+        _table(mapping, source, sink, last.get(mapping.source), owners.get(mapping.target), sync)
+        for mapping in sync.tables
+        if str(mapping.source) not in broken
+    ]
+    return Plan(sync, tuple(tables), findings.problems, findings.warnings, tuple(sink.ledger.ddl()))
+
+
+def _position(entry: Entry | None) -> Position | None:
+    return None if entry is None else entry.position
+
+
+def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | None, owner: str | None, sync: Sync) -> TablePlan:
+    schema = source.schema(mapping.source)
+    if mapping.key is not None:
+        schema = replace(schema, key=mapping.key)
+    options = resolve(mapping.options, sink.capabilities)
+    target = Target(mapping.target, schema, options)
+    problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry)]
+    if owner is not None and owner != sync.name:
+        what = f"belongs to the sync {owner}; two syncs on one table would undo each other's work"
+        problems.append(ConfigError(what, connection=sink.name, table=target.table, setting="sync"))
+    preparation = sink.inspect(target)
+    problems += preparation.problems
+    position = _position(entry)
+    copy: Copy | None = None
+    if entry is None:
+        action: Action = "copy"
+        copy = _copy_mode(preparation, options)
+        if preparation.exists and not preparation.empty and options.initial == "refuse":
+            what = "holds rows, and this sync has never written to it: replace them, or merge into them"
+            problems.append(PreflightError(what, connection=sink.name, table=target.table, setting="initial='replace' or 'merge'"))
+    elif isinstance(position, SnapshotPosition):
+        action, copy = "resume copy", entry.copy
+    else:
+        action = "changes"
+    consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options))
+    warnings = [*preparation.warnings, *_schema_changes(schema, entry)]
+    rows = source.estimate(mapping.source, position)
+    return TablePlan(
+        mapping.source, target, action, position, copy, consistent, preparation, entry, rows, tuple(problems), tuple(warnings)
+    )
+
+
+def _copy_mode(preparation: Preparation, options: WriteOptions) -> Copy:
+    if not preparation.exists or preparation.empty:
+        return "fresh"
+    return "replace" if options.initial == "replace" else "merge"
+
+
+def needs_consistent(options: WriteOptions) -> bool:
+    """Whether a copy and the changes since may not overlap: an overlap is made good by upsert and update alone."""
+    return options.write_mode == "append" or options.conflict_mode in ("ignore", "strict")
+
+
+def refusals(target: Target, capabilities: Capabilities, connection: str) -> Iterator[PermanentError]:
+    """What the target, or any target, can't do with these options."""
+    options = target.options
+    for name, taken in capabilities.options.items():
+        value = getattr(options, name)
+        if value is not None and value not in taken:
+            reason = capabilities.refusals.get(f"{name}={value}") or capabilities.refusals.get(name) or "the target can't do it"
+            yield ConfigError(f"{name}={value!r}: {reason}", connection=connection, table=target.table, setting=name)
+    names = target.schema.names
+    if options.write_mode != "append" and not target.key:
+        what = "the table has no primary key and no unique key without NULLs, by which rows could be merged: name one, or append"
+        yield SchemaError(what, table=target.schema.table, setting="key=[...] or write_mode='append'")
+    for setting, columns in (("columns", options.columns or ()), ("version_column", (options.version_column,))):
+        if missing := [name for name in columns if name is not None and name not in names]:
+            yield ConfigError(f"names no column of the source: {', '.join(missing)}", table=target.schema.table, setting=setting)
+    if options.columns and (keys := [name for name in options.columns if name in target.key]):
+        yield ConfigError(f"key columns can't be set: {', '.join(keys)}", table=target.schema.table, setting="columns")
+    for setting in ("op_column", "soft_delete_column"):
+        if (name := getattr(options, setting)) in names:
+            yield ConfigError(f"the source has a column {name} already", table=target.schema.table, setting=setting)
+
+
+def _schema_problems(target: Target, entry: Entry | None) -> Iterator[PermanentError]:
+    known = entry.schema if entry is not None else None
+    if known is not None and target.options.write_mode != "append" and known.key != target.key:
+        what = f"the key was ({', '.join(known.key)}) and is ({', '.join(target.key)}); the target's rows are under the old one"
+        yield SchemaError(what, table=target.schema.table, setting="key=[...], or a new sync name with initial='replace'")
+
+
+def _schema_changes(schema: TableSchema, entry: Entry | None) -> Sequence[str]:
+    known = entry.schema if entry is not None else None
+    if known is None:
+        return ()
+    gone = [name for name in known.names if name not in schema.names]
+    return [f"the source no longer has {', '.join(gone)}: the target keeps the column, new rows leave it out"] if gone else ()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from tests.servers import (
     Missing,
     MySqlServer,

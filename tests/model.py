@@ -1,7 +1,7 @@
 """The reference model: a table as a dict, changes applied one by one. What fold, sinks and runs must equal.
 
-A row is a dict of its columns; a change that leaves a column out simply lacks it. A row that was marked by ``delete_mode='soft'`` is
-kept with its values and counts as not there for the next change of its key.
+A row is a dict of its columns; a change that leaves a column out simply lacks it. A row marked by ``delete_mode='soft'`` is kept
+with its values and counts as not there for the next change of its key.
 """
 
 from __future__ import annotations

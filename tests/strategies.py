@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +75,7 @@ def rules(draw: st.DrawFn) -> Rules:
     version = draw(st.sampled_from([None, "v"])) if conflict != "ignore" else None
     columns = draw(st.sampled_from([None, ("a", "v"), ("v",), ("b", "v", "a")])) if conflict == "update" else None
     return Rules(
-        conflict_mode=conflict,  # type: ignore[arg-type]
+        conflict_mode=conflict,
         delete_mode=draw(st.sampled_from(["apply", "ignore", "soft"])),  # type: ignore[arg-type]
         columns=columns,
         version_column=version,
@@ -97,7 +98,7 @@ def batch_of(log: Sequence[Change], schema: TableSchema = SCHEMA) -> ChangeBatch
 def cut(log: Sequence[Change], cuts: Sequence[int]) -> list[list[Change]]:
     """The log in pieces; ``cuts`` are any numbers, taken modulo its length."""
     bounds = sorted({0, len(log), *(number % (len(log) + 1) for number in cuts)})
-    return [list(log[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [list(log[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def key_of(row: Row, key: Sequence[str] = KEY) -> tuple[Any, ...]:

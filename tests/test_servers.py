@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.servers import MySqlServer, PostgresServer, start_postgres
 
 

@@ -16,7 +16,6 @@ from tidegate.changes.rules import Rules
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConflictError, EventRefused, SchemaError
 
-
 DEFAULTS = {"a": "default", "b": 9, "v": 1}
 
 
@@ -51,7 +50,8 @@ def test_folding_equals_applying_the_changes_one_by_one(
 ) -> None:
     columns = (*KEY, *OTHERS)
     expected = Model(columns, KEY, rule, DEFAULTS).apply(before)
-    target = FoldedTarget(columns, KEY, rule, DEFAULTS).apply(before)
+    target = FoldedTarget(columns, KEY, rule, DEFAULTS)
+    target.apply(before)
     expected.apply(log)
     for piece in cut(log, cuts):
         target.run(fold(batch_of(piece), rule))

@@ -158,8 +158,6 @@ class ChunkRecord:
     rows: int
     checksum: str
     label: str
-    spool: str | None = None
-    """Where its bytes lie, for a load that must not be sent twice in different words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +238,9 @@ class Sink(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
+    def describe(self, table: TableName) -> TableSchema | None:
+        """The table as it is in the target, in canonical types, its primary key as the key; None if there is none."""
+
     def inspect(self, target: Target) -> Preparation:
         """Compare the table with what is to come. Reads only."""
 
@@ -255,6 +256,13 @@ class Sink(Protocol):
         """The table's rows in canonical types, in no order."""
 
     def close(self) -> None: ...
+
+
+def chunk_limits(targets: Sequence[Target]) -> Limits:
+    """The smallest chunk that any of the tables asks for."""
+    rows = [target.options.batch_rows for target in targets if target.options.batch_rows]
+    size = [target.options.batch_bytes for target in targets if target.options.batch_bytes]
+    return Limits(min(rows, default=Limits().rows), min(size, default=Limits().bytes))
 
 
 def resolve(options: WriteOptions, capabilities: Capabilities) -> WriteOptions:

@@ -17,7 +17,7 @@ from tidegate.sync.ahead import Ahead
 from tidegate.sync.lease import Heartbeat
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import Plan, TablePlan, plan
-from tidegate.sync.protocols import Copy, Entry, Intent, Lease, Ledger, Limits, Load, Sink, Source, Window
+from tidegate.sync.protocols import Copy, Entry, Intent, Lease, Ledger, Load, Sink, Source, Window, chunk_limits
 from tidegate.sync.results import SyncResult, TableResult, WriteResult
 from tidegate.sync.retry import retrying
 
@@ -178,7 +178,7 @@ class _Run:
             for table in tables:
                 self.tallies[table.source].phase = "snapshot"
                 position = starts[table.source]
-                with Ahead(self.source.read(Window({table.source: position}, None), _limits([table.target]))) as chunks:
+                with Ahead(self.source.read(Window({table.source: position}, None), chunk_limits([table.target]))) as chunks:
                     for chunk in chunks:
                         self._write(load, chunk, table.copy)
                         position = chunk.end or position
@@ -191,7 +191,7 @@ class _Run:
         """Pages of one table, each committed with how far the copy has come."""
         self.tallies[table.source].phase = "snapshot"
         window = Window({table.source: position}, None)
-        with Ahead(self.source.read(window, _limits([table.target]))) as chunks:
+        with Ahead(self.source.read(window, chunk_limits([table.target]))) as chunks:
             for chunk in chunks:
                 if chunk.end is None:
                     raise AssertionError("a page of a copy without an end")
@@ -225,7 +225,7 @@ class _Run:
                 self.tallies[table].phase = "changes"
         targets = [self.targets[table] for table in behind]
         flush = [target.options.flush_interval for target in targets if target.options.flush_interval is not None]
-        with Ahead(self.source.read(Window(behind, window.until), _limits(targets))) as chunks:
+        with Ahead(self.source.read(Window(behind, window.until), chunk_limits(targets))) as chunks:
             self._load_chunks(chunks, targets, behind, window.until, min(flush, default=None))
 
     def _load_chunks(
@@ -317,13 +317,6 @@ class _Run:
             copy=copy if isinstance(position, SnapshotPosition) else None,
             schema=target.schema if target.schema != self.schemas[table] else None,
         )
-
-
-def _limits(targets: Sequence[Target]) -> Limits:
-    """The smallest chunk that any of the tables asks for."""
-    rows = [target.options.batch_rows for target in targets if target.options.batch_rows]
-    size = [target.options.batch_bytes for target in targets if target.options.batch_bytes]
-    return Limits(min(rows, default=Limits().rows), min(size, default=Limits().bytes))
 
 
 def line(entry: Entry, write: WriteResult) -> str:

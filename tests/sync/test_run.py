@@ -1,0 +1,266 @@
+"""A run, however often it is killed, ends where one that was never killed ends."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import FakeSource, Fault, Faults, Killed, LabelledSink, Tables, Transaction, TransactionalSink
+from tests.model import Change, Model
+from tests.strategies import KEY, SCHEMA, changes, rows, rules
+from tidegate.changes.position import BinlogPosition
+from tidegate.changes.rules import Rules
+from tidegate.changes.schema import TableName
+from tidegate.errors import LeaseLost, PermanentError, PositionLost, SyncBusy, TidegateError
+from tidegate.sync.mapping import Sync, TableMapping
+from tidegate.sync.options import WriteOptions
+from tidegate.sync.run import run
+
+ORDERS, CUSTOMERS = TableName("shop", "orders"), TableName("shop", "customers")
+SCHEMAS = {table: replace(SCHEMA, table=table) for table in (ORDERS, CUSTOMERS)}
+
+
+def options(rule: Rules, **more: Any) -> WriteOptions:
+    return WriteOptions(
+        conflict_mode=rule.conflict_mode,
+        delete_mode=rule.delete_mode,
+        columns=rule.columns,
+        version_column=rule.version_column,
+        ignore_nulls=rule.ignore_nulls,
+        soft_delete_column="deleted" if rule.delete_mode == "soft" else None,
+        **more,
+    )
+
+
+def sync_of(write: WriteOptions, *tables: TableName) -> Sync:
+    return Sync("shop", tuple(TableMapping(table, TableName("ods", table.name), options=write) for table in tables))
+
+
+def transactions(*, partial: bool) -> st.SearchStrategy[list[Transaction]]:
+    one = st.tuples(st.sampled_from([ORDERS, CUSTOMERS]), changes(partial=partial))
+    return st.lists(st.lists(one, min_size=1, max_size=6), max_size=8)
+
+
+@st.composite
+def histories(draw: Any) -> list[Transaction]:
+    """Whole-row changes that fit: an insert of a free key, an update of a row that is there."""
+    state: dict[TableName, dict[tuple[Any, ...], Any]] = {ORDERS: {}, CUSTOMERS: {}}
+    log: list[Transaction] = []
+    for _ in range(draw(st.integers(0, 10))):
+        txn: Transaction = []
+        for _ in range(draw(st.integers(1, 4))):
+            table = draw(st.sampled_from([ORDERS, CUSTOMERS]))
+            after = draw(rows(partial=False))
+            key = tuple(after[name] for name in KEY)
+            here = state[table]
+            if here and draw(st.booleans()):
+                old = draw(st.sampled_from(sorted(here)))
+                before = here.pop(old)
+                if draw(st.booleans()):
+                    txn.append((table, Change(before, None)))
+                    continue
+                if key in here:
+                    after = {**after, **{name: before[name] for name in KEY}}
+                txn.append((table, Change(before, after)))
+            elif key in here:
+                continue
+            else:
+                txn.append((table, Change(None, after)))
+            here[tuple(after[name] for name in KEY)] = after
+        if txn:
+            log.append(txn)
+    return log
+
+
+FAULTS = st.lists(st.dictionaries(st.integers(1, 25), st.sampled_from(["before", "after", "lost"]), max_size=2), max_size=4)
+
+
+def run_until_done(sync: Sync, source: FakeSource, sink: Any, faults: list[dict[int, Fault]]) -> None:
+    """Run, kill, run again; the last run meets no fault."""
+    for plan in [*faults, {}]:
+        sink.faults = Faults(plan)
+        if isinstance(sink, LabelledSink):
+            sink.restart(sink.faults)
+        if plan:
+            with suppress(Killed, TidegateError):
+                run(sync, source, sink, owner="scheduler")
+        else:
+            run(sync, source, sink, owner="scheduler")
+
+
+def sink_of(kind: type[TransactionalSink] | type[LabelledSink]) -> Any:
+    return kind(Tables(SCHEMA.names, SCHEMA.key))
+
+
+@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+@settings(max_examples=250, deadline=None)
+@given(
+    log=transactions(partial=True),
+    rule=rules(),
+    limit=st.integers(1, 4),
+    stops=st.lists(st.integers(0, 8), max_size=3),
+    faults=FAULTS,
+)
+def test_changes_cut_anywhere_and_killed_anywhere_end_as_if_applied_one_by_one(
+    kind: Any, log: list[Transaction], rule: Rules, limit: int, stops: list[int], faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log), sink_of(kind)
+    sync = sync_of(options(rule, batch_rows=limit, flush_interval=1), ORDERS, CUSTOMERS)
+    for stop in [0, *sorted(stops), len(log)]:
+        source.visible = max(source.visible, min(stop, len(log)))
+        run_until_done(sync, source, sink, faults)
+    for table in (ORDERS, CUSTOMERS):
+        expected = Model(SCHEMA.names, KEY, rule).apply(change for txn in log for name, change in txn if name == table)
+        got = sink.tables.models.get(TableName("ods", table.name), Model(SCHEMA.names, KEY, rule))
+        assert (got.rows, got.marked) == (expected.rows, expected.marked)
+        assert sink.ledger.last("shop")[table].position == source.position(len(log))
+
+
+@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+@settings(max_examples=200, deadline=None)
+@given(log=transactions(partial=False), limit=st.integers(1, 4), stops=st.lists(st.integers(0, 8), max_size=3), faults=FAULTS)
+def test_append_stores_each_change_exactly_once_and_in_order(
+    kind: Any, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log), sink_of(kind)
+    sync = sync_of(WriteOptions(write_mode="append", op_column="op", batch_rows=limit), ORDERS, CUSTOMERS)
+    for stop in [0, *sorted(stops), len(log)]:
+        source.visible = max(source.visible, min(stop, len(log)))
+        run_until_done(sync, source, sink, faults)
+    for table in (ORDERS, CUSTOMERS):
+        expected = [(kind.name, row) for txn in log for name, change in txn if name == table for kind, row in change.rows()]
+        assert sink.tables.appended.get(TableName("ods", table.name), []) == expected
+
+
+@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+@settings(max_examples=250, deadline=None)
+@given(log=histories(), limit=st.integers(1, 3), first=st.integers(0, 10), faults=FAULTS)
+def test_a_copy_among_changes_killed_anywhere_ends_equal_to_the_source(
+    kind: Any, log: list[Transaction], limit: int, first: int, faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log, visible=min(first, len(log)), grows=True), sink_of(kind)
+    sync = sync_of(WriteOptions(batch_rows=limit), ORDERS, CUSTOMERS)
+    run_until_done(sync, source, sink, faults)
+    source.visible = len(log)
+    run_until_done(sync, source, sink, faults)
+    for table in (ORDERS, CUSTOMERS):
+        got = sink.tables.models.get(TableName("ods", table.name))
+        assert (got.rows if got else {}) == source.state(table)
+
+
+def _log(*texts: str) -> list[Transaction]:
+    return [[(ORDERS, Change(None, {"id": n, "region": "x", "a": text, "b": 1, "v": 1}))] for n, text in enumerate(texts)]
+
+
+def test_a_second_run_of_a_busy_sync_is_refused_before_it_reads_anything() -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a"), visible=1), sink_of(TransactionalSink)
+    sink.memory.acquire("shop", "somebody else", 60)
+    with pytest.raises(SyncBusy):
+        run(sync_of(WriteOptions(), ORDERS), source, sink, owner="scheduler")
+    assert sink.tables.models == {}
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_zombie_cannot_commit() -> None:
+    sink = sink_of(TransactionalSink)
+    zombie = sink.memory.acquire("shop", "zombie", 60)
+    load = sink.begin([], zombie)
+    sink.memory.clock = 61
+    run(sync_of(WriteOptions(), ORDERS), FakeSource(SCHEMAS, _log("a"), visible=1), sink, owner="scheduler")
+    with pytest.raises(LeaseLost):
+        load.commit([])
+
+
+def test_a_zombie_without_transactions_cannot_announce_another_chunk() -> None:
+    sink = sink_of(LabelledSink)
+    zombie = sink.ledger.acquire("shop", "zombie", 60)
+    sink.store.pass_time(61)
+    sink.ledger.acquire("shop", "scheduler", 60)
+    with pytest.raises(LeaseLost, match="scheduler took over"):
+        sink.ledger.record(zombie, [])
+
+
+def test_a_live_lease_is_kept_and_named() -> None:
+    sink = sink_of(LabelledSink)
+    sink.ledger.acquire("shop", "first", 60)
+    sink.store.pass_time(59)
+    with pytest.raises(SyncBusy, match="first runs the sync shop"):
+        sink.ledger.acquire("shop", "second", 60)
+
+
+def _killed_between_send_and_record(write: WriteOptions) -> tuple[Sync, FakeSource, LabelledSink]:
+    """A target that has the first chunk of a window whose end nobody recorded."""
+    source, sink = FakeSource(SCHEMAS, _log("a", "b")), sink_of(LabelledSink)
+    sync = sync_of(write, ORDERS)
+    run(sync, source, sink, owner="scheduler")
+    source.visible = 2
+    for step in range(1, 30):
+        sink.restart(Faults({step: "after"}))
+        sends = sink.transport.sends
+        with pytest.raises(Killed):
+            run(sync, source, sink, owner="scheduler")
+        if sink.transport.sends > sends:
+            break
+    sink.restart(Faults())
+    return sync, source, sink
+
+
+def test_an_append_whose_label_was_forgotten_stops_and_says_so() -> None:
+    sync, source, sink = _killed_between_send_and_record(WriteOptions(write_mode="append", op_column="op", batch_rows=2))
+    sink.transport.forget()
+    with pytest.raises(PermanentError, match="forgotten the label"):
+        run(sync, source, sink, owner="scheduler")
+
+
+def test_an_upsert_whose_label_was_forgotten_is_sent_again() -> None:
+    sync, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
+    sink.transport.forget()
+    run(sync, source, sink, owner="scheduler")
+    assert sink.tables.models[TableName("ods", "orders")].rows == source.state(ORDERS)
+
+
+def test_a_window_that_reads_differently_after_a_crash_stops_the_run() -> None:
+    sync, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
+    source.log[0] = _log("another history")[0]
+    with pytest.raises(PermanentError, match="reads differently now"):
+        run(sync, source, sink, owner="scheduler")
+
+
+def test_options_changed_while_an_intent_is_open_stop_the_run() -> None:
+    _, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
+    with pytest.raises(PermanentError, match="written under other options"):
+        run(sync_of(WriteOptions(conflict_mode="ignore"), ORDERS), source, sink, owner="scheduler")
+
+
+@pytest.mark.parametrize(
+    "position", [BinlogPosition("binlog.000001", 1, "another server"), BinlogPosition("binlog.000001", 99, "fake")]
+)
+def test_a_stored_position_of_another_history_stops_the_run(position: BinlogPosition) -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a", "b"), visible=1), sink_of(TransactionalSink)
+    sync = sync_of(WriteOptions(), ORDERS)
+    run(sync, source, sink, owner="scheduler")
+    before = sink.tables.copy()
+    entry = sink.memory.entries["shop", ORDERS]
+    sink.memory.entries["shop", ORDERS] = replace(entry, position=position)
+    source.visible = 2
+    with pytest.raises(PositionLost, match=r"shop\.orders"):
+        run(sync, source, sink, owner="scheduler")
+    assert sink.tables.models == before.models
+
+
+def test_an_idle_source_writes_nothing_and_a_quiet_table_still_advances() -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a", "b"), visible=1), sink_of(TransactionalSink)
+    sync = sync_of(WriteOptions(), ORDERS, CUSTOMERS)
+    run(sync, source, sink, owner="scheduler")
+    lines = len(sink.memory.history)
+    result = run(sync, source, sink, owner="scheduler")
+    assert len(sink.memory.history) == lines
+    assert {table.phase for table in result.tables} == {"idle"}
+    source.visible = 2
+    result = run(sync, source, sink, owner="scheduler")
+    assert [table.write.rows for table in result.tables] == [1, 0]
+    assert sink.memory.last("shop")[CUSTOMERS].position == source.position(2)

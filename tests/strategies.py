@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 from hypothesis import strategies as st
 
 from tests.model import Change, Row
 from tidegate.changes.batch import ChangeBatch
-from tidegate.changes.rules import Rules
+from tidegate.changes.rules import ConflictMode, DeleteMode, Rules
 from tidegate.changes.schema import Column, TableName, TableSchema
 
 SCHEMA = TableSchema(
@@ -75,8 +75,8 @@ def rules(draw: st.DrawFn) -> Rules:
     version = draw(st.sampled_from([None, "v"])) if conflict != "ignore" else None
     columns = draw(st.sampled_from([None, ("a", "v"), ("v",), ("b", "v", "a")])) if conflict == "update" else None
     return Rules(
-        conflict_mode=conflict,
-        delete_mode=draw(st.sampled_from(["apply", "ignore", "soft"])),  # type: ignore[arg-type]
+        conflict_mode=cast(ConflictMode, conflict),
+        delete_mode=cast(DeleteMode, draw(st.sampled_from(["apply", "ignore", "soft"]))),
         columns=columns,
         version_column=version,
         ignore_nulls=draw(st.booleans()),

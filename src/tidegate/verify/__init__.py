@@ -1,0 +1,1 @@
+"""Whether two tables hold the same rows."""

@@ -1,0 +1,80 @@
+"""Comparing two tables by key, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidegate.changes.batch import ChangeBatch, RowKind
+from tidegate.changes.fold import key_codes
+from tidegate.changes.schema import TableName, TableSchema
+from tidegate.errors import SchemaError
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows that one side lacks, and rows whose values differ; ``columns`` says in which columns, by how many rows."""
+
+    missing: int
+    unexpected: int
+    changed: int
+    columns: dict[str, int]
+
+    @property
+    def equal(self) -> bool:
+        return not (self.missing or self.unexpected or self.changed)
+
+    def __str__(self) -> str:
+        if self.equal:
+            return "equal"
+        parts = [f"{self.missing} missing", f"{self.unexpected} unexpected", f"{self.changed} changed"]
+        if self.columns:
+            parts.append("in " + ", ".join(f"{name} ({count})" for name, count in self.columns.items()))
+        return ", ".join(parts)
+
+
+def compare(expected: pa.Table, actual: pa.Table, key: Sequence[str]) -> Difference:
+    """How ``actual`` differs from ``expected``, by key and in the columns of ``expected``. NULL equals NULL, NaN equals NaN.
+
+    Columns are compared as values of the expected type: a smallint that holds a TINYINT is equal to it. SchemaError if a column is
+    missing, a value doesn't fit the expected type, or a key stands twice on one side.
+    """
+    if missing := [name for name in expected.column_names if name not in actual.column_names]:
+        raise SchemaError(f"columns that are missing: {', '.join(missing)}")
+    actual = pa.table([_cast(actual.column(f.name), f) for f in expected.schema], names=expected.column_names)
+    both = pa.concat_tables([expected.replace_schema_metadata(), actual.cast(expected.schema.remove_metadata())])
+    schema = TableSchema.of_arrow(TableName("", "compared"), both.schema, key)
+    codes = key_codes(both.select(list(key)), ChangeBatch.of(schema, both, RowKind.INSERT))
+    left, right = codes[: expected.num_rows], codes[expected.num_rows :]
+    for side, name in ((left, "expected"), (right, "actual")):
+        if len(np.unique(side)) != len(side):
+            raise SchemaError(f"a key stands twice in the {name} rows")
+    _, at_left, at_right = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+    differs = np.zeros(len(at_left), dtype=bool)
+    columns = {}
+    for name in expected.column_names:
+        unequal = _unequal(expected.column(name).take(pa.array(at_left)), actual.column(name).take(pa.array(at_right)))
+        if unequal.any():
+            columns[name] = int(unequal.sum())
+            differs |= unequal
+    return Difference(len(left) - len(at_left), len(right) - len(at_right), int(differs.sum()), columns)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"column {field.name} holds {column.type} values that {field.type} can't") from error
+
+
+def _unequal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    nulls = pc.xor(left.is_null(), right.is_null())
+    values = pc.fill_null(pc.not_equal(left, right), False)
+    if pa.types.is_floating(left.type):
+        both_nan = pc.fill_null(pc.and_(pc.is_nan(left), pc.is_nan(right)), False)
+        values = pc.and_not(values, both_nan)
+    return np.asarray(pc.or_(nulls, values).to_numpy(), dtype=np.bool_)

@@ -1,0 +1,273 @@
+"""Our paths against the limit each, pair by pair in one run; the ratios are what counts, the seconds are this machine's.
+
+``make bench`` runs all cases on a million rows; ``make bench BENCH="--rows 100000 read upsert"`` some of them on fewer.
+Servers are started for it, on private data directories, and stopped at the end.
+
+read
+    a first copy read and thrown away, against ``mariadb --batch --quick`` of the same table
+end-to-end
+    a first copy into PostgreSQL, against psql's ``\\copy`` of a ready CSV file into the same table
+upsert
+    rows of which half are present, against COPY into a temporary table and one INSERT … ON CONFLICT
+memory
+    the peak memory of a first copy of the rows, and of ten times as many (only with ``memory`` named)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.servers import MySqlServer, PostgresServer, start_mariadb, start_postgres
+
+PAIRS = 3
+TABLE = """
+CREATE TABLE bench.orders (
+    id BIGINT PRIMARY KEY, customer INT NOT NULL, name VARCHAR(40), total DECIMAL(12,2), at DATETIME(6), day DATE,
+    paid TINYINT(1), score DOUBLE, attrs JSON, note TEXT
+)
+"""
+FILL = """
+INSERT INTO bench.orders
+SELECT seq, seq * 7919 % 100003,
+    ELT(1 + seq % 5, 'plain name', 'h\u00e9llo w\u00f6rld', 'quote " and ''', 'tab\\tand\\nline', 'back\\\\slash'),
+    (seq * 104729 % 100000000) / 100, '2024-01-01' + INTERVAL seq * 997 MICROSECOND + INTERVAL seq SECOND,
+    '2024-01-01' + INTERVAL seq % 1000 DAY, seq % 2, SQRT(seq),
+    CONCAT('{{"tags": ["a", "b"], "n": ', seq % 1000, '}}'),
+    CASE WHEN seq % 10 < 3 THEN NULL WHEN seq % 10 = 3 THEN '' ELSE REPEAT('note ', 1 + seq % 12) END
+FROM bench_seq.seq_1_to_{rows}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="case", help="read, end-to-end, upsert, memory; default: the first three")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    cases = arguments.cases or ["read", "end-to-end", "upsert"]
+    if unknown := set(cases) - {"read", "end-to-end", "upsert", "memory"}:
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
+        os.chmod(folder, 0o755)
+        mariadb = start_mariadb("--innodb-buffer-pool-size=1G")
+        postgres = start_postgres("-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB")
+        try:
+            bench = Bench(mariadb, postgres, Path(folder), arguments.rows)
+            bench.fill(arguments.rows)
+            for case in cases:
+                getattr(bench, case.replace("-", "_"))()
+        finally:
+            mariadb.stop()
+            postgres.stop()
+
+
+class Bench:
+    """The cases, over two running servers."""
+
+    def __init__(self, mariadb: MySqlServer, postgres: PostgresServer, folder: Path, rows: int) -> None:
+        self.mariadb, self.postgres, self.folder, self.rows = mariadb, postgres, folder, rows
+
+    def fill(self, rows: int) -> None:
+        print(f"filling {rows:,} rows ...", flush=True)
+        self.mariadb.execute("DROP DATABASE IF EXISTS bench", "CREATE DATABASE bench", TABLE)
+        fill = FILL.format(rows=rows).replace("bench_seq.", "")
+        connection = self.mariadb.connect(database="bench")
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION sql_log_bin = 0")
+            cursor.execute(fill)
+            cursor.execute("ANALYZE TABLE orders")
+        connection.close()
+
+    def read(self) -> None:
+        client = shutil.which("mariadb") or "mariadb"
+        command = [client, f"--port={self.mariadb.port}", "--host=127.0.0.1", "--user=root", "--batch", "--quick"]
+        command += ["-e", "SELECT * FROM bench.orders"]
+        self._pairs("read", lambda: self._child(_read), lambda: _timed(command))
+
+    def end_to_end(self) -> None:
+        csv = self._csv()
+        self._child(_copy)  # makes the table, so that both load into the very same
+
+        def limit() -> float:
+            self.postgres.execute("TRUNCATE ods.orders")
+            return self._psql(f"\\copy ods.orders from '{csv}' csv")
+
+        self._pairs("end-to-end", lambda: self._child(_copy), limit)
+
+    def upsert(self) -> None:
+        csv = self._csv()
+        self._child(_copy)
+        self.postgres.execute(
+            "DROP TABLE IF EXISTS half",
+            "CREATE TABLE half AS SELECT * FROM ods.orders WHERE id % 2 = 0",
+        )
+        names = [
+            line[0]
+            for line in self._query("SELECT attname FROM pg_attribute WHERE attrelid = 'ods.orders'::regclass AND attnum > 0")
+        ]
+        sets = ", ".join(f"{name} = excluded.{name}" for name in names if name != "id")
+        bare = (
+            "BEGIN; CREATE TEMP TABLE staged (LIKE ods.orders) ON COMMIT DROP;\n"
+            f"\\copy staged from '{csv}' csv\n"
+            f"ANALYZE staged; INSERT INTO ods.orders SELECT * FROM staged ON CONFLICT (id) DO UPDATE SET {sets}; COMMIT;\n"
+        )
+
+        def half() -> None:
+            self.postgres.execute("TRUNCATE ods.orders", "INSERT INTO ods.orders SELECT * FROM half", "VACUUM ANALYZE ods.orders")
+
+        def ours() -> float:
+            half()
+            return self._child(_upsert)
+
+        def limit() -> float:
+            half()
+            return self._psql(bare)
+
+        self._pairs("upsert", ours, limit)
+
+    def memory(self) -> None:
+        for rows in (self.rows, self.rows * 10):
+            if rows != self.rows:
+                self.fill(rows)
+            self._child(_copy)
+            print(f"memory: a first copy of {rows:,} rows peaked at {self.peak / 1024:,.0f} MB", flush=True)
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = self.postgres.connect()
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        connection.close()
+        return found
+
+    def _csv(self) -> Path:
+        """The target's rows as psql writes them; made once."""
+        path = self.folder / f"orders-{self.rows}.csv"
+        if not path.exists():
+            self._child(_copy)
+            self._psql(f"\\copy ods.orders to '{path}' csv")
+        return path
+
+    def _psql(self, script: str) -> float:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"), reverse=True)
+        command = [str(found[0]) if found else "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]
+        return _timed([*command, "-p", str(self.postgres.port), "-d", "postgres", "-f", "-"], script)
+
+    def _child(self, work: Callable[..., float]) -> float:
+        """Seconds of the work in a process of its own, whose peak memory is kept."""
+        receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        arguments = (work, self.mariadb.values(), self.postgres.values(), str(self.folder), self.rows, sender)
+        process = multiprocessing.get_context("spawn").Process(target=_in_child, args=arguments)
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise SystemExit("the case failed")
+        seconds, self.peak = receiver.recv()
+        return float(seconds)
+
+    def _pairs(self, name: str, ours: Callable[[], float], limit: Callable[[], float]) -> None:
+        times = [(ours(), limit()) for _ in range(PAIRS + 1)][1:]  # the first pair warms the caches
+        ratios = sorted(theirs / mine for mine, theirs in times)
+        mine, theirs = (statistics.median(side) for side in zip(*times, strict=True))
+        print(
+            f"{name}: {statistics.median(ratios):.2f} of the limit's speed ({ratios[0]:.2f} to {ratios[-1]:.2f}, {PAIRS} pairs); "
+            f"{self.rows / mine:,.0f} against {self.rows / theirs:,.0f} rows/s; peak {self.peak / 1024:,.0f} MB",
+            flush=True,
+        )
+
+
+def _timed(command: list[str], script: str = "") -> float:
+    began = time.monotonic()
+    subprocess.run(command, input=script.encode(), stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - began
+
+
+def _in_child(work: Callable[..., float], source: Any, sink: Any, folder: str, rows: int, out: Any) -> None:
+    seconds = work(source, sink, folder, rows)
+    out.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def _read(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
+    from tidegate.changes.schema import TableName
+    from tidegate.providers.system import systems
+    from tidegate.sync.protocols import Limits, Window
+
+    table = TableName("bench", "orders")
+    with closing(systems()["mysql"].open_source(source_values, "bench")) as source:
+        began = time.monotonic()
+        start = source.start([table], consistent=False)
+        count = sum(chunk.num_rows for chunk in source.read(Window(start, None), Limits()))
+    assert count == rows, count
+    return time.monotonic() - began
+
+
+def _copy(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
+    """A first copy: the target emptied, and its ledger told nothing of an earlier one by a new name."""
+    import psycopg2
+
+    from tidegate.providers.system import systems
+    from tidegate.sync.mapping import Sync
+    from tidegate.sync.options import WriteOptions
+    from tidegate.sync.run import run
+
+    values = sink_values
+    connection = psycopg2.connect(host=values["host"], port=values["port"], user=values["login"], dbname=values["database"])
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('ods.orders')")
+        (exists,) = cursor.fetchone() or (None,)
+        if exists:
+            cursor.execute("TRUNCATE ods.orders")
+        cursor.execute(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relname = 'tidegate_ledger'"
+        )
+        for (schema,) in cursor.fetchall():
+            cursor.execute(f'TRUNCATE "{schema}".tidegate_ledger, "{schema}".tidegate_lease')
+    connection.close()
+    source = systems()["mysql"].open_source(source_values, "bench")
+    sink = systems()["postgres"].open_sink(sink_values, "bench")
+    with closing(source), closing(sink):
+        began = time.monotonic()
+        result = run(Sync.of("bench", ["bench.orders"], schema="ods", options=WriteOptions()), source, sink, owner="bench")
+        seconds = time.monotonic() - began
+    assert result.rows == rows, json.dumps(result.to_json())
+    return seconds
+
+
+def _upsert(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tidegate.changes.schema import TableName
+    from tidegate.providers.system import systems
+    from tidegate.sync.verbs import Verbs
+
+    path = Path(folder) / f"orders-{rows}.parquet"
+    if not path.exists():
+        with closing(systems()["postgres"].open_sink(sink_values, "bench")) as sink:
+            # The half that is in the target, and the other half with other keys: as many rows as the CSV has.
+            half = pa.Table.from_batches(sink.read(TableName("ods", "orders")))
+            other = half.set_column(0, "id", pa.compute.subtract(half.column("id"), 1))
+            pq.write_table(pa.concat_tables([half, other]), path)
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(batch_size=100_000)
+        reader = pa.RecordBatchReader.from_batches(file.schema_arrow, batches)
+        began = time.monotonic()
+        Verbs(lambda: systems()["postgres"].open_sink(sink_values, "bench")).upsert("ods.orders", reader)
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,25 @@ def run_dag(dag: Any, **how: Any) -> Any:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", module=r"tidegate\.")
         return dag.test(**how)
+
+
+def fetch(server: PostgresServer, sql: str) -> list[tuple[Any, ...]]:
+    """The rows of a query."""
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+def asset_events(uri: str) -> list[dict[str, Any]]:
+    """What the events of an asset say, oldest first."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        wanted = select(AssetEvent.extra).join(AssetModel, AssetEvent.asset_id == AssetModel.id).where(AssetModel.uri == uri)
+        return [dict(extra) for extra in session.scalars(wanted.order_by(AssetEvent.timestamp))]
 
 
 def _module(path: Path) -> ModuleType:

@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import get_args
 
+from tidegate.changes import rules
 from tidegate.providers.system import System, systems
 from tidegate.sync import options as write_options
 from tidegate.sync.protocols import Capabilities
@@ -13,8 +14,8 @@ from tidegate.sync.protocols import Capabilities
 ROOT = Path(__file__).parents[1]
 ROWS = {
     "write_mode": get_args(write_options.WriteMode),
-    "conflict_mode": get_args(write_options.ConflictMode),
-    "delete_mode": get_args(write_options.DeleteMode),
+    "conflict_mode": get_args(rules.ConflictMode),
+    "delete_mode": get_args(rules.DeleteMode),
     "on_error": get_args(write_options.OnError),
     "initial": get_args(write_options.Initial),
     "method": get_args(write_options.Method),

@@ -1,0 +1,6 @@
+"""Airflow operators: scheduling around the verbs and the run of a sync; they hold no semantics of their own."""
+
+from tidegate.operators.sync import TidegateSyncOperator
+from tidegate.operators.write import TidegateDeleteOperator, TidegateUpsertOperator
+
+__all__ = ["TidegateDeleteOperator", "TidegateSyncOperator", "TidegateUpsertOperator"]

@@ -58,7 +58,8 @@ class Field:
         if self.choices and parsed not in self.choices:
             raise ConfigError(f"{shown} is not one of {', '.join(self.choices)}", connection=connection, setting=self.name)
         if (self.minimum is not None and parsed < self.minimum) or (self.maximum is not None and parsed > self.maximum):
-            raise ConfigError(f"{shown} is outside {self.minimum:g} to {self.maximum:g}", connection=connection, setting=self.name)
+            low, high = ("…" if bound is None else f"{bound:g}" for bound in (self.minimum, self.maximum))
+            raise ConfigError(f"{shown} is outside {low} to {high}", connection=connection, setting=self.name)
         return parsed
 
 

@@ -26,14 +26,15 @@ class Refused:
 
 
 def isolate(
-    batch: ChangeBatch, attempt: Callable[[ChangeBatch], WriteResult], most: int = MOST_REFUSED
+    batch: ChangeBatch, attempt: Callable[[ChangeBatch], WriteResult], most: int | None = None
 ) -> tuple[WriteResult, list[Refused]]:
     """Write all of ``batch`` but the changes that are refused.
 
-    ``attempt`` writes a part of it, all or nothing, and raises RowRefused if it can't. All changes of a key stay together,
-    and so do keys that an update of the key links; their order stays. Returns what was written, and what wasn't. Raises the last RowRefused
-    once more than ``most`` groups have been refused.
+    ``attempt`` writes a part of it, all or nothing, and raises RowRefused if it can't. All changes of a key stay together and in
+    order, and so do keys that an update of the key links. Returns what was written, and what wasn't. Raises the last RowRefused
+    once more than ``most`` groups (MOST_REFUSED) have been refused.
     """
+    most = MOST_REFUSED if most is None else most
     try:
         return attempt(batch), []
     except RowRefused as error:

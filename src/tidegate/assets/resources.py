@@ -1,0 +1,115 @@
+"""Dagster resources: the systems that tidegate reads and writes, each with the verbs.
+
+Fields and defaults come from the system's own declaration, which also feeds the Airflow form and the docs. All of them take
+:class:`dagster.EnvVar`; secrets are marked as such, so that Dagster's UI masks them.
+"""
+
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from tidegate.providers.changefiles import connection as changefiles
+from tidegate.providers.mysql import connection as mysql
+from tidegate.providers.postgres import connection as postgres
+from tidegate.providers.probe import probe
+from tidegate.providers.system import System
+from tidegate.sync.protocols import Sink, Source
+from tidegate.sync.verbs import Verbs
+
+
+def _declared(system: System, name: str) -> Any:
+    """The field of a resource as the system declares it: default, help, secret or not."""
+    field = next(item for item in system.fields if item.name == name)
+    return Field(
+        default=... if field.required else field.default,
+        description=f"{field.label}. {field.help}".strip(),
+        json_schema_extra={"dagster__is_secret": True} if field.secret else None,
+    )
+
+
+class TidegateResource(dg.ConfigurableResource[Any], Verbs):
+    """A connection to one system, and where that can be written the verbs of :class:`tidegate.sync.verbs.Verbs` on it: ``insert``,
+    ``update``, ``upsert``, ``delete``, ``append``, ``overwrite``, ``apply`` and ``read``."""
+
+    system: ClassVar[System]
+
+    @property
+    def connection(self) -> str:
+        """How messages name it: never with a password."""
+        values = self.values()
+        if "host" in values:
+            return f"{self.system.name} {values['login']}@{values['host']}:{values['port']}"
+        return f"{self.system.name} {values['url'].rpartition('@')[2]}"
+
+    def values(self) -> dict[str, Any]:
+        """The fields of the connection."""
+        return {field.name: getattr(self, field.name) for field in self.system.fields}
+
+    def source(self, connection: str | None = None) -> Source:
+        """The system as a source, under a name for messages. The caller closes it."""
+        return self.system.open_source(self.values(), connection or self.connection)
+
+    def sink(self, connection: str | None = None) -> Sink:
+        """The system as a target, under a name for messages. The caller closes it."""
+        return self.system.open_sink(self.values(), connection or self.connection)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the system answers and is set up for what it can be, and what it says."""
+        return probe(self.system, self.values(), self.connection)
+
+    def _open_sink(self) -> Sink:
+        return self.sink()
+
+
+class MysqlResource(TidegateResource):
+    """MySQL or MariaDB, as the source of a sync."""
+
+    system: ClassVar[System] = mysql.SYSTEM
+
+    host: str = _declared(mysql.SYSTEM, "host")
+    port: int = _declared(mysql.SYSTEM, "port")
+    login: str = _declared(mysql.SYSTEM, "login")
+    password: str = _declared(mysql.SYSTEM, "password")
+    database: str = _declared(mysql.SYSTEM, "database")
+    unix_socket: str | None = _declared(mysql.SYSTEM, "unix_socket")
+    ssl_mode: str = _declared(mysql.SYSTEM, "ssl_mode")
+    ssl_ca: str | None = _declared(mysql.SYSTEM, "ssl_ca")
+    ssl_cert: str | None = _declared(mysql.SYSTEM, "ssl_cert")
+    ssl_key: str | None = _declared(mysql.SYSTEM, "ssl_key")
+    connect_timeout: float = _declared(mysql.SYSTEM, "connect_timeout")
+    read_timeout: float = _declared(mysql.SYSTEM, "read_timeout")
+    server_id: int | None = _declared(mysql.SYSTEM, "server_id")
+
+
+class PostgresResource(TidegateResource):
+    """PostgreSQL, as a target."""
+
+    system: ClassVar[System] = postgres.SYSTEM
+
+    host: str = _declared(postgres.SYSTEM, "host")
+    port: int = _declared(postgres.SYSTEM, "port")
+    login: str = _declared(postgres.SYSTEM, "login")
+    password: str = _declared(postgres.SYSTEM, "password")
+    database: str = _declared(postgres.SYSTEM, "database")
+    ledger_schema: str = _declared(postgres.SYSTEM, "ledger_schema")
+    sslmode: str = _declared(postgres.SYSTEM, "sslmode")
+    sslrootcert: str = _declared(postgres.SYSTEM, "sslrootcert")
+    sslcert: str = _declared(postgres.SYSTEM, "sslcert")
+    sslkey: str = _declared(postgres.SYSTEM, "sslkey")
+    connect_timeout: int = _declared(postgres.SYSTEM, "connect_timeout")
+    statement_timeout: int = _declared(postgres.SYSTEM, "statement_timeout")
+    lock_timeout: int = _declared(postgres.SYSTEM, "lock_timeout")
+    application_name: str = _declared(postgres.SYSTEM, "application_name")
+    options: str = _declared(postgres.SYSTEM, "options")
+
+
+class ChangeFilesResource(TidegateResource):
+    """A folder of change files, as a source or as a target."""
+
+    system: ClassVar[System] = changefiles.SYSTEM
+
+    url: str = _declared(changefiles.SYSTEM, "url")
+    storage_options: str | None = _declared(changefiles.SYSTEM, "storage_options")
+    storage_secrets: str | None = _declared(changefiles.SYSTEM, "storage_secrets")
+    segments_per_run: int | None = _declared(changefiles.SYSTEM, "segments_per_run")

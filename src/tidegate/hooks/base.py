@@ -1,0 +1,107 @@
+"""From an Airflow connection to a source, a sink, and the verbs on it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from tidegate.errors import ConfigError, TidegateError
+from tidegate.providers.system import System, system_of
+from tidegate.sync.protocols import Sink, Source
+from tidegate.sync.verbs import Verbs
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+
+class TidegateHook(Verbs, BaseHook):
+    """Any connection that tidegate knows: of its own types, or of another provider's that carry the same fields.
+
+    :param conn_id: the connection; its type decides which system it is.
+
+    Beside :meth:`source` and :meth:`sink` it offers the verbs of :class:`tidegate.sync.verbs.Verbs`: ``insert``, ``update``,
+    ``upsert``, ``delete``, ``append``, ``apply`` and ``read``.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "tidegate_default"
+    conn_type = ""
+    hook_name = "tidegate"
+
+    def __init__(self, conn_id: str | None = None, **kwargs: Any) -> None:
+        BaseHook.__init__(self, **kwargs)
+        Verbs.__init__(self, self.sink)
+        self.conn_id = conn_id or self.default_conn_name
+
+    def source(self) -> Source:
+        """The system as a source; close it. ConfigError for a field that is missing or wrong, or if it can't be a source."""
+        system, values = self._system()
+        return system.open_source(values, self.conn_id)
+
+    def sink(self) -> Sink:
+        """The system as a target; close it."""
+        system, values = self._system()
+        return system.open_sink(values, self.conn_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """What the Test button shows: each role that the system can have is tried; one that works is enough."""
+        try:
+            system, values = self._system()
+        except TidegateError as error:
+            return False, str(error)
+        tried = []
+        if system.source is not None:
+            tried.append(_try_source(system, values, self.conn_id))
+        if system.sink is not None:
+            tried.append(_try_sink(system, values, self.conn_id))
+        return any(good for good, _ in tried), "; ".join(text for _, text in tried)
+
+    def _system(self) -> tuple[System, dict[str, Any]]:
+        connection = self.get_connection(self.conn_id)
+        system = system_of(connection.conn_type or "", self.conn_id)
+        return system, given_fields(system, connection)
+
+
+def given_fields(system: System, connection: Connection) -> dict[str, Any]:
+    """The fields that a connection sets: extras, and the standard columns under the names that the system has for them.
+
+    A type of another provider may have extras of its own, which are left out; on one of tidegate's own types they would be
+    mistakes, and are passed on to be refused.
+    """
+    extras = connection.extra_dejson
+    if not isinstance(extras, dict):
+        raise ConfigError("the extra is not a JSON object", connection=connection.conn_id, setting="extra")
+    if connection.conn_type != system.conn_type:
+        names = {field.name for field in system.fields}
+        if foreign := [name for name in extras if name not in names]:
+            log.debug("connection %s: extras that tidegate has no use for: %s", connection.conn_id, ", ".join(foreign))
+        extras = {name: value for name, value in extras.items() if name in names}
+    columns = {field.name: getattr(connection, field.standard) for field in system.fields if field.standard}
+    return {**extras, **{name: value for name, value in columns.items() if value not in (None, "")}}
+
+
+def _try_source(system: System, values: dict[str, Any], conn_id: str) -> tuple[bool, str]:
+    try:
+        with closing(system.open_source(values, conn_id)) as source:
+            findings = source.preflight({})
+            if findings.problems:
+                return False, "; ".join(f"not ready as a source: {problem}" for problem in findings.problems)
+            notes = "".join(f"; note: {warning}" for warning in findings.warnings)
+            return True, f"ready as a source, which stands at {source.head()}{notes}"
+    except TidegateError as error:
+        return False, f"not ready as a source: {error}"
+
+
+def _try_sink(system: System, values: dict[str, Any], conn_id: str) -> tuple[bool, str]:
+    try:
+        with closing(system.open_sink(values, conn_id)) as sink:
+            # The cheapest read that every target has: it connects, logs in, and looks for a ledger.
+            sink.ledger.last("test_connection")
+            return True, f"ready as a target ({system.label})"
+    except TidegateError as error:
+        return False, f"not ready as a target: {error}"

@@ -1,0 +1,1 @@
+"""The binlog: from the server's replication stream to change batches."""

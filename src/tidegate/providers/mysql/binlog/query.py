@@ -1,0 +1,57 @@
+"""Query events: a statement's text, and the database it ran in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymysql.charset import charset_by_id
+
+from tidegate.providers.mysql.binlog.events import EXECUTE_LOAD, HEADER_SIZE, QUERY_COMPRESSED, inflate
+
+_EXECUTE_LOAD_HEADER = 13
+"""What LOAD DATA's post-header has beyond a query's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement in text."""
+
+    schema: str
+    text: str
+
+
+def read_query(event: bytes, end: int) -> Query:
+    """A query event, plain or compressed, or the end of a LOAD DATA in text, that ends (without checksum) at ``end``."""
+    kind = event[4]
+    schema_size = event[HEADER_SIZE + 8]
+    status_size = int.from_bytes(event[HEADER_SIZE + 11 : HEADER_SIZE + 13], "little")
+    status = HEADER_SIZE + 13 + (_EXECUTE_LOAD_HEADER if kind == EXECUTE_LOAD else 0)
+    schema = status + status_size
+    text = schema + schema_size + 1
+    data = inflate(event[:end], text) if kind == QUERY_COMPRESSED else event[text:end]
+    return Query(event[schema : text - 1].decode("utf-8", "replace"), data.decode(_codec(event[status:schema]), "replace"))
+
+
+_FIXED_SIZES = {0: 4, 1: 8, 3: 4}
+"""Status variables that may stand before the character set: flags, SQL mode, auto increment."""
+_CATALOG, _CATALOG_NZ, _CHARSET = 2, 6, 4
+
+
+def _codec(status: bytes) -> str:
+    """Python's name of the client's character set, which the statement's text is in."""
+    pos = 0
+    while pos < len(status):
+        code = status[pos]
+        pos += 1
+        if code == _CHARSET:
+            try:
+                return str(charset_by_id(int.from_bytes(status[pos : pos + 2], "little")).encoding)
+            except KeyError:
+                return "utf-8"
+        if code in _FIXED_SIZES:
+            pos += _FIXED_SIZES[code]
+        elif code in (_CATALOG, _CATALOG_NZ):
+            pos += 1 + status[pos] + (code == _CATALOG)
+        else:
+            break
+    return "utf-8"

@@ -1,0 +1,284 @@
+"""From a stream of events to chunks that end where transactions end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tidegate.changes.batch import Chunk, RowKind
+from tidegate.changes.position import BinlogPosition
+from tidegate.changes.schema import TableName
+from tidegate.errors import EventRefused, PositionLost, Unavailable
+from tidegate.providers.mysql.binlog import events as ev
+from tidegate.providers.mysql.binlog.buffer import Pending
+from tidegate.providers.mysql.binlog.ddl import check_statement
+from tidegate.providers.mysql.binlog.query import Query, read_query
+from tidegate.providers.mysql.binlog.rows import Layout, bind
+from tidegate.providers.mysql.binlog.tablemap import read_table_map, table_id, table_name
+from tidegate.providers.mysql.binlog.wire import length_encoded
+from tidegate.providers.mysql.charsets import Charsets
+from tidegate.providers.mysql.session import Server
+from tidegate.providers.mysql.types import MySqlTable
+from tidegate.sync.protocols import Limits
+
+_STANDALONE = 0x01
+"""MariaDB's GTID event: what follows is one event by itself, not a transaction."""
+_NO_TABLE = 0xFFFFFF
+"""The table of a row event that only ends a statement."""
+_HUGE = 4
+"""A transaction of more than this many times the limits is given out before it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to read: the tables as they are now, by their full names; where each stands; where to stop."""
+
+    connection: str
+    server: Server
+    tables: Mapping[TableName, MySqlTable]
+    after: Mapping[TableName, BinlogPosition]
+    until: BinlogPosition
+    limits: Limits
+
+
+class EventReader:
+    """Reads one window. ``newest`` is the time (seconds since 1970, by the source's clock) of the last event it saw."""
+
+    def __init__(self, task: Task, charsets: Charsets, *, checksums: bool) -> None:
+        self._task = task
+        self._charsets = charsets
+        self._checksums = checksums
+        self._pending = Pending(task.connection)
+        self._file, self._pos = "", 0
+        self._fingerprint = ""
+        self._table_ids: dict[int, bytes] = {}
+        self._layouts: dict[bytes, Layout | None] = {}
+        self._after = {table: (position.sequence, position.offset) for table, position in task.after.items()}
+        self._until = (task.until.sequence, task.until.offset)
+        self._in_transaction = False
+        self._rows_in_transaction = 0
+        self._savepoints: dict[str, int] = {}
+        self.newest = 0
+
+    def chunks(self, events: Iterable[bytes]) -> Iterator[Chunk]:
+        """The changes up to ``until``; the last chunk ends there.
+
+        Raises EventRefused for an event that can't be applied, PositionLost for a log that is not the one that was read before,
+        Unavailable if the events end too early.
+        """
+        for event in events:
+            seconds, kind, _, size, low, _ = ev.HEADER.unpack_from(event)
+            if self._checksums and kind != ev.FORMAT:
+                ev.check(event, self._task.connection, self._where(self._pos))
+            if low == 0 or kind in (27, 41):
+                # Made up by the server: it stands nowhere in the file.
+                self._of_server(kind, event)
+                continue
+            end = self._end(low)
+            if (self._sequence(), end - size) >= self._until:
+                break
+            self.newest = max(self.newest, seconds)
+            ends = self._event(kind, event, end, seconds)
+            if kind != ev.ROTATE:
+                self._pos = end
+            if (self._sequence(), self._pos) >= self._until:
+                break
+            if ends and self._full(1):
+                yield Chunk(self._pending.take(), self._position())
+            elif not ends and self._full(_HUGE):
+                yield Chunk(self._pending.take(), None)
+        else:
+            raise Unavailable(
+                f"the log ended at {self._where(self._pos)}, before {self._task.until}",
+                connection=self._task.connection,
+                position=self._task.until,
+            )
+        if self._in_transaction:
+            raise PositionLost(
+                "the position to read up to lies inside a transaction", connection=self._task.connection, position=self._task.until
+            )
+        yield Chunk(self._pending.take(), self._task.until)
+
+    def _full(self, times: int) -> bool:
+        limits = self._task.limits
+        return self._pending.rows >= limits.rows * times or self._pending.bytes >= limits.bytes * times
+
+    def _sequence(self) -> int:
+        return int(self._file.rpartition(".")[2])
+
+    def _where(self, offset: int) -> str:
+        return f"{self._file}:{offset}"
+
+    def _position(self) -> BinlogPosition:
+        return BinlogPosition(self._file, self._pos, self._task.server.identity, fingerprint=self._fingerprint)
+
+    def _end(self, low: int) -> int:
+        """The event's end: its header has the low 32 bits, and ends grow."""
+        end = (self._pos >> 32 << 32) | low
+        return end if end >= self._pos else end + (1 << 32)
+
+    def _of_server(self, kind: int, event: bytes) -> None:
+        if kind == ev.ROTATE:
+            self._rotate(event)
+        elif kind == ev.FORMAT:
+            self._format(event)
+        else:
+            ev.fate(kind, self._task.connection, self._where(self._pos))
+
+    def _event(self, kind: int, event: bytes, end: int, seconds: int) -> bool:
+        """Apply an event; True if a transaction, or a statement by itself, ends with it."""
+        if ev.fate(kind, self._task.connection, self._where(end)) is ev.Fate.IGNORED:
+            return False
+        if kind in ev.ROWS:
+            self._rows(kind, event, end, seconds)
+            return False
+        if kind == ev.TABLE_MAP:
+            self._table_ids[table_id(event)] = event[ev.HEADER_SIZE + 6 : self._body_end(event)]
+            return False
+        if kind == ev.XID:
+            return self._commit()
+        if kind == ev.MARIADB_GTID:
+            self._begin(not event[ev.HEADER_SIZE + 12] & _STANDALONE)
+            return False
+        if kind in (ev.QUERY, ev.QUERY_COMPRESSED, ev.EXECUTE_LOAD):
+            return self._query(read_query(event, self._body_end(event)), end)
+        if kind == ev.XA_PREPARE:
+            return self._xa_prepare(event, end)
+        if kind == ev.ROTATE:
+            self._rotate(event)
+        else:
+            self._format(event)
+        return False
+
+    def _body_end(self, event: bytes) -> int:
+        return len(event) - 4 if self._checksums else len(event)
+
+    def _rotate(self, event: bytes) -> None:
+        self._pos = int.from_bytes(event[ev.HEADER_SIZE : ev.HEADER_SIZE + 8], "little")
+        self._file = event[ev.HEADER_SIZE + 8 : self._body_end(event)].decode()
+
+    def _format(self, event: bytes) -> None:
+        found = ev.read_format(event)
+        self._checksums = found.checksums
+        self._table_ids.clear()
+        self._fingerprint = found.fingerprint
+        for known in (*self._task.after.values(), self._task.until):
+            if known.file == self._file and known.fingerprint not in ("", found.fingerprint):
+                raise PositionLost(
+                    f"{self._file} is another file than the one that was read under this name: the log was reset, or the server "
+                    "restored; copy the tables again",
+                    connection=self._task.connection,
+                    position=known,
+                )
+
+    def _begin(self, in_transaction: bool) -> None:
+        self._in_transaction = in_transaction
+        self._rows_in_transaction = 0
+        self._savepoints.clear()
+
+    def _commit(self) -> bool:
+        self._begin(False)
+        return True
+
+    def _query(self, query: Query, end: int) -> bool:
+        words = query.text.strip().rstrip(";").upper().split(None, 2)
+        match words[:2]:
+            case ["BEGIN"] | ["START", "TRANSACTION"] | ["XA", "START" | "BEGIN"]:
+                self._begin(True)
+                return False
+            case ["COMMIT", *_] | ["XA", "COMMIT"]:
+                # An XA transaction that changes our tables was refused when it was prepared.
+                return self._commit()
+            case ["ROLLBACK", "TO"]:
+                self._undone(end, self._savepoints.get(query.text.split(None, 2)[2], 0))
+                return False
+            case ["ROLLBACK", *_] | ["XA", "ROLLBACK"]:
+                self._undone(end, 0)
+                return self._commit()
+            case ["SAVEPOINT", _]:
+                self._savepoints[query.text.split(None, 1)[1]] = self._rows_in_transaction
+                return False
+            case ["XA", "END"]:
+                return False
+        here = (self._sequence(), end)
+        concerned = [table.where for table in self._task.tables.values() if self._after[table.name] < here]
+        check_statement(query, concerned, self._task.connection, self._where(end))
+        return not self._in_transaction
+
+    def _undone(self, end: int, mark: int) -> None:
+        """The log takes back what the transaction did since ``mark``: rows of ours in it are refused."""
+        if self._rows_in_transaction > mark:
+            raise EventRefused(
+                "a transaction whose rows are in the log was rolled back, as happens when it also writes to a table of an engine "
+                "without transactions; copy the tables again",
+                connection=self._task.connection,
+                position=self._where(end),
+            )
+
+    def _xa_prepare(self, event: bytes, end: int) -> bool:
+        one_phase = bool(event[ev.HEADER_SIZE])
+        if self._rows_in_transaction and not one_phase:
+            raise EventRefused(
+                "XA PREPARE of a transaction that changes tables of the sync: whether it will be committed isn't known here; use "
+                "plain transactions, or XA COMMIT … ONE PHASE",
+                connection=self._task.connection,
+                position=self._where(end),
+            )
+        return self._commit()
+
+    def _rows(self, kind: int, event: bytes, end: int, seconds: int) -> None:
+        number = table_id(event)
+        if number == _NO_TABLE:
+            return
+        body = self._table_ids.get(number)
+        if body is None:
+            raise EventRefused("row event without a table map", connection=self._task.connection, position=self._where(end))
+        layout = self._layout(body, end)
+        if layout is None or (self._sequence(), end) <= self._after[layout.schema.table]:
+            return
+        data, pos = self._row_images(kind, event, layout, end)
+        row_kind = RowKind.INSERT if kind in ev.INSERTS else RowKind.DELETE if kind in ev.DELETES else RowKind.UPDATE_BEFORE
+        count = self._pending.add(layout, row_kind, data, pos, file=self._file, offset=end, seconds=seconds)
+        self._rows_in_transaction += count
+
+    def _layout(self, body: bytes, end: int) -> Layout | None:
+        """How the rows under this table map are read; None for a table that isn't read, or not from here on."""
+        if body not in self._layouts:
+            event = b"\0" * (ev.HEADER_SIZE + 6) + body
+            table = self._task.tables.get(table_name(event))
+            if table is not None and (self._sequence(), end) <= self._after[table.name]:
+                return None
+            if table is None:
+                self._layouts[body] = None
+            else:
+                table_map = read_table_map(event, len(event), mariadb=self._task.server.mariadb)
+                self._layouts[body] = bind(table_map, table, self._charsets, self._task.connection, self._where(end))
+        return self._layouts[body]
+
+    def _row_images(self, kind: int, event: bytes, layout: Layout, end: int) -> tuple[bytes, int]:
+        """The bytes that hold the row images, and where these begin."""
+        pos = ev.HEADER_SIZE + 8
+        if kind in ev.ROWS_V2:
+            pos += int.from_bytes(event[pos : pos + 2], "little")
+        columns, pos = length_encoded(event, pos)
+        size = (columns + 7) // 8
+        for _ in range(2 if kind in ev.UPDATES else 1):
+            if int.from_bytes(event[pos : pos + size], "little") & ((1 << columns) - 1) != (1 << columns) - 1:
+                raise EventRefused(
+                    "a row event leaves columns out",
+                    connection=self._task.connection,
+                    table=layout.schema.table,
+                    position=self._where(end),
+                    setting="binlog_row_image=FULL, in every session",
+                )
+            pos += size
+        if columns != len(layout.readers):
+            raise EventRefused(
+                f"a row event of {columns} columns under a table map of {len(layout.readers)}",
+                connection=self._task.connection,
+                table=layout.schema.table,
+                position=self._where(end),
+            )
+        if kind in ev.COMPRESSED_ROWS:
+            return ev.inflate(event, pos), 0
+        return event[: self._body_end(event)], pos

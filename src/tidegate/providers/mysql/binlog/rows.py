@@ -1,0 +1,231 @@
+"""Row events to columns: a layout per table map, and the one function that reads a row event with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.changes.schema import Column, TableSchema
+from tidegate.errors import SchemaError
+from tidegate.providers.mysql.binlog import tablemap as wire
+from tidegate.providers.mysql.binlog.tablemap import TableMap, WireColumn
+from tidegate.providers.mysql.binlog.values import Finisher, Reader, finisher, reader
+from tidegate.providers.mysql.charsets import Charsets
+from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn, MySqlTable, make_column
+
+_CODES = {
+    wire.TINY: "tinyint",
+    wire.SHORT: "smallint",
+    wire.INT24: "mediumint",
+    wire.LONG: "int",
+    wire.LONGLONG: "bigint",
+    wire.FLOAT: "float",
+    wire.DOUBLE: "double",
+    wire.NEWDECIMAL: "decimal",
+    wire.BIT: "bit",
+    wire.DATE: "date",
+    wire.NEWDATE: "date",
+    wire.TIME: "time",
+    wire.TIME2: "time",
+    wire.DATETIME: "datetime",
+    wire.DATETIME2: "datetime",
+    wire.TIMESTAMP: "timestamp",
+    wire.TIMESTAMP2: "timestamp",
+    wire.YEAR: "year",
+    wire.JSON: "json",
+    wire.ENUM: "enum",
+    wire.SET: "set",
+}
+_BLOBS = {1: "tinyblob", 2: "blob", 3: "mediumblob", 4: "longblob"}
+_HIDDEN = "!hidden!"
+"""Begins the name of the columns that MySQL 8 makes for indexes on expressions; they belong to no table that a user sees."""
+_BINARY = 63
+"""The collation of bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """How the row events of one table map become columns of ``schema``.
+
+    ``readers`` has one per physical column, ``places`` the schema column each goes to (None: to none), ``finishers`` one per schema
+    column.
+    """
+
+    schema: TableSchema
+    readers: tuple[Reader, ...]
+    places: tuple[int | None, ...]
+    finishers: tuple[Finisher, ...]
+
+
+def decode_rows(layout: Layout, data: bytes, pos: int, end: int, columns: Sequence[list[Any]]) -> int:
+    """Append the row images in ``data[pos:end]`` to ``columns``, a list per schema column, and return how many there were.
+
+    The rows of an update come in pairs, before and after. All columns are present (the caller has checked the bitmaps).
+    """
+    count = 0
+    null_bytes = (len(layout.readers) + 7) // 8
+    discard: Callable[[Any], None] = lambda value: None  # noqa: E731
+    steps = [
+        (1 << index, read, discard if place is None else columns[place].append)
+        for index, (read, place) in enumerate(zip(layout.readers, layout.places, strict=True))
+    ]
+    while pos < end:
+        after_nulls = pos + null_bytes
+        nulls = int.from_bytes(data[pos:after_nulls], "little")
+        pos = after_nulls
+        for bit, read, append in steps:
+            if nulls & bit:
+                append(None)
+            else:
+                value, pos = read(data, pos)
+                append(value)
+        count += 1
+    return count
+
+
+def bind(table_map: TableMap, table: MySqlTable, charsets: Charsets, connection: str, position: object) -> Layout:
+    """The layout of a table map, in the names and types of the table.
+
+    With full metadata the event says what its columns are, and the present schema adds what no event tells. Without, the present
+    schema's columns are taken one by one, if count and types agree.
+
+    Raises SchemaError if they don't, or for a type that has no canonical type.
+    """
+    if not table_map.named and len(table_map.columns) != len(table.columns):
+        raise _changed(
+            f"its rows have {len(table_map.columns)} columns here, the table now has {len(table.columns)}",
+            table,
+            connection,
+            position,
+        )
+    by_name = {column.name: column for column in table.columns}
+    readers: list[Reader] = []
+    places: list[int | None] = []
+    columns: list[Column] = []
+    finishers: list[Finisher] = []
+    for index, physical in enumerate(table_map.columns):
+        present = by_name.get(physical.name or "") if table_map.named else table.columns[index]
+        column = _column(physical, present, charsets)
+        if column is None and not table_map.named:
+            name = present.name if present else ""
+            raise _changed(f"column {name} has another type here than now", table, connection, position)
+        read = reader(physical, unsigned=column.unsigned) if column else None
+        if column is None or read is None:
+            raise SchemaError(
+                f"column {physical.name or index + 1} has the binlog type {physical.code}, which tidegate doesn't know",
+                connection=connection,
+                table=table.name,
+                position=position,
+            )
+        readers.append(read)
+        if column.name.startswith(_HIDDEN):
+            places.append(None)
+            continue
+        places.append(len(columns))
+        columns.append(column.column)
+        finishers.append(finisher(column, physical, charsets))
+    return Layout(TableSchema(table.name, tuple(columns), table.schema.key), tuple(readers), tuple(places), tuple(finishers))
+
+
+def _changed(what: str, table: MySqlTable, connection: str, position: object) -> SchemaError:
+    return SchemaError(
+        f"the table was changed since: {what}; copy it again, and have the server write the columns' names into its log",
+        connection=connection,
+        table=table.name,
+        position=position,
+        setting="binlog_row_metadata=FULL",
+    )
+
+
+def _column(physical: WireColumn, present: MySqlColumn | None, charsets: Charsets) -> MySqlColumn | None:
+    """What the column was when the event was written: the present one if it is still that, else what the metadata says."""
+    if present is not None and _same(physical, present, charsets):
+        return present
+    if physical.name is None:
+        return None
+    return _from_metadata(physical, charsets)
+
+
+def _same(physical: WireColumn, present: MySqlColumn, charsets: Charsets) -> bool:
+    """Whether the present column's values would be written like this."""
+    kind, code = present.data_type, physical.code
+    if physical.unsigned is not None and kind != "year" and physical.unsigned != present.unsigned:
+        return False
+    if physical.collation is not None and present.charset:
+        charset = "binary" if physical.collation == _BINARY else charsets.of_collation(physical.collation)
+        if charset != present.charset:
+            return False
+    if physical.labels is not None and _labels(physical, charsets) != present.labels:
+        return False
+    if code in _CODES and code != wire.JSON:
+        return _CODES[code] == kind and _same_size(physical, present)
+    if code in (wire.VARCHAR, wire.VAR_STRING):
+        return kind in ("varchar", "varbinary") and physical.meta == present.octets
+    if code == wire.STRING:
+        return kind in ("char", "binary") and physical.size == present.octets
+    if code == wire.BLOB:
+        blob = _BLOBS.get(physical.meta, "")
+        return kind in (blob, blob.replace("blob", "text")) or (kind == "json" and blob == "longblob")
+    if code == wire.JSON:
+        return kind == "json"
+    return code == wire.GEOMETRY and kind in GEOMETRIES and physical.geometry in (None, kind)
+
+
+def _same_size(physical: WireColumn, present: MySqlColumn) -> bool:
+    match present.data_type:
+        case "decimal":
+            return physical.meta == present.precision << 8 | present.scale
+        case "bit":
+            return physical.meta == present.length
+        case "datetime" | "timestamp" | "time":
+            # The types of before 5.6 have no fraction.
+            return physical.meta == present.fsp
+        case "enum":
+            return physical.size == (1 if len(present.labels) < 256 else 2)
+        case "set":
+            size = (len(present.labels) + 7) // 8
+            return physical.size == (8 if size > 4 else size)
+        case _:
+            return True
+
+
+def _labels(physical: WireColumn, charsets: Charsets) -> tuple[str, ...]:
+    charset = "utf8mb4" if physical.collation is None else charsets.of_collation(physical.collation)
+    return tuple(charsets.text(charset, label) for label in physical.labels or ())
+
+
+def _from_metadata(physical: WireColumn, charsets: Charsets) -> MySqlColumn | None:
+    """The column in the event's own words; None without the metadata that its type needs."""
+    code = physical.code
+    charset = ""
+    if physical.collation is not None and physical.collation != _BINARY:
+        charset = charsets.of_collation(physical.collation)
+    data_type = _CODES.get(code, "")
+    if code in (wire.VARCHAR, wire.VAR_STRING):
+        data_type = "varchar" if charset else "varbinary"
+    elif code == wire.STRING:
+        data_type = "char" if charset else "binary"
+    elif code == wire.BLOB:
+        data_type = _BLOBS.get(physical.meta, "")
+        data_type = data_type.replace("blob", "text") if charset else data_type
+    elif code == wire.GEOMETRY:
+        data_type = physical.geometry or "geometry"
+    needs_collation = data_type in TEXTS | BINARIES | {"enum", "set"}
+    if needs_collation and physical.collation is None:
+        return None
+    octets = {"tiny": 255, "blob": 65_535, "text": 65_535, "medi": 2**24 - 1, "long": 2**32 - 1}.get(data_type[:4], physical.size)
+    length = physical.meta if code == wire.BIT else octets // charsets.width(charset) if charset else octets
+    return make_column(
+        physical.name or "",
+        data_type,
+        nullable=physical.nullable,
+        unsigned=bool(physical.unsigned) and data_type != "year",
+        charset=charset,
+        labels=_labels(physical, charsets),
+        length=length,
+        octets=octets,
+        precision=physical.meta >> 8 if code == wire.NEWDECIMAL else 0,
+        scale=physical.meta & 0xFF if code == wire.NEWDECIMAL else 0,
+        fsp=physical.meta if code in (wire.TIME2, wire.DATETIME2, wire.TIMESTAMP2) else 0,
+    )

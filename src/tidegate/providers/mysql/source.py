@@ -1,0 +1,220 @@
+"""MySQL and MariaDB as a source: :class:`tidegate.sync.protocols.Source`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tidegate.changes.batch import Chunk
+from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
+from tidegate.changes.schema import TableName, TableSchema
+from tidegate.errors import PermanentError, PositionLost, SchemaError, Unavailable
+from tidegate.providers.mysql.binlog.reader import EventReader, Task
+from tidegate.providers.mysql.binlog.stream import Dump, DumpRefused
+from tidegate.providers.mysql.charsets import Charsets
+from tidegate.providers.mysql.log import fingerprint, log_status, lost, replica_id
+from tidegate.providers.mysql.preflight import preflight
+from tidegate.providers.mysql.routes import PyMySqlRoute, Route
+from tidegate.providers.mysql.session import Server, Session
+from tidegate.providers.mysql.snapshot import View, copy, open_view
+from tidegate.providers.mysql.types import MySqlTable, read_table
+from tidegate.sync.protocols import Findings, Limits, Window
+
+logger = logging.getLogger(__name__)
+
+_CLASH = "same server"
+"""In the text of error 1236 when another replica with the same id takes over: "… with the same server_uuid/server_id …"."""
+
+
+def open_source(values: Mapping[str, Any], name: str) -> MysqlSource:
+    """A source over the values of :data:`tidegate.providers.mysql.connection.SYSTEM`'s fields. Connects when first asked."""
+    return MysqlSource(values, name)
+
+
+class MysqlSource:
+    """Copies tables, and reads their changes from the binlog."""
+
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        self._values = values
+        self._name = name
+        self._control: Session | None = None
+        self._server: Server | None = None
+        self._server_id: int | None = None
+        self._view: View | None = None
+        self._newest = 0
+        self._read_to: BinlogPosition | None = None
+        self._charsets = Charsets(self._session)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
+        """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
+        session = self._session()
+        return preflight(session, self._flavour(), stored, self._replica_id())
+
+    def schema(self, table: TableName) -> TableSchema:
+        """The table as it is now. SchemaError if it is missing or has a column without canonical type."""
+        return self._table(table).schema
+
+    def estimate(self, table: TableName, after: Position | None) -> int | None:
+        """Rows that the server guesses the table to have, less those copied; None for changes in the log."""
+        if isinstance(after, BinlogPosition):
+            return None
+        schema = table.schema or self._values["schema"]
+        sql = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        found = self._session().rows(sql, (schema, table.name), table=table)
+        if not found or found[0][0] is None:
+            return None
+        return max(0, int(found[0][0]) - (after.rows if isinstance(after, SnapshotPosition) else 0))
+
+    def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
+        """Where copies begin. ``consistent``: one view of all tables, held open until the source is closed; it can't be resumed.
+
+        Raises SchemaError for a table without key unless ``consistent``: its rows have no order to page by.
+        """
+        described = [self._table(table) for table in tables]
+        if not consistent and (keyless := [str(table.name) for table in described if not table.schema.key]):
+            raise SchemaError(
+                f"{', '.join(keyless)}: without a key rows can only be copied in one piece, from one consistent view",
+                connection=self._name,
+            )
+        view = open_view(self._values, self._name, self._flavour(), described, self._replica_id())
+        if consistent:
+            self._close_view()
+            self._view = view
+        else:
+            view.close()
+        return {table: SnapshotPosition(view.low) for table in tables}
+
+    def head(self) -> BinlogPosition:
+        """The end of the log as it is now."""
+        session, server = self._session(), self._flavour()
+        file, offset, gtid = log_status(session, server)
+        return BinlogPosition(file, offset, server.identity, gtid, fingerprint(session, file, self._replica_id()))
+
+    def read(self, window: Window, limits: Limits) -> Iterator[Chunk]:
+        """The rest of one table's copy, or the changes of any number of tables up to ``window.until``."""
+        copies = {table: position for table, position in window.after.items() if isinstance(position, SnapshotPosition)}
+        if copies:
+            (table, position), *more = copies.items()
+            if more or len(window.after) > 1:
+                raise ValueError("a table that is being copied is read in a window of its own")
+            return self._copy(self._table(table), position, limits)
+        if not isinstance(window.until, BinlogPosition):
+            raise ValueError("changes are read up to a position of the binlog")
+        return self._changes(window.after, window.until, limits)
+
+    def lag_seconds(self) -> float | None:
+        """Age of the newest change read; 0 if the log has nothing newer; None if nothing was read yet."""
+        if self._read_to is None:
+            return None
+        file, offset, _ = log_status(self._session(), self._flavour())
+        if (file, offset) == (self._read_to.file, self._read_to.offset):
+            return 0.0
+        now = float(self._session().rows("SELECT UNIX_TIMESTAMP(NOW(6))")[0][0] or 0)
+        return max(0.0, now - self._newest) if self._newest else None
+
+    def ack(self, position: Position) -> None:
+        """Nothing to do: the server keeps its log for as long as it is told to, whoever has read it."""
+
+    def close(self) -> None:
+        self._close_view()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _session(self) -> Session:
+        """The connection for questions; a new one if it was lost."""
+        if self._control is None or not self._control.driver.open:
+            self._control = Session(self._values, self._name)
+        return self._control
+
+    def _flavour(self) -> Server:
+        if self._server is None:
+            self._server = self._session().server()
+        return self._server
+
+    def _replica_id(self) -> int:
+        if self._server_id is None:
+            self._server_id = replica_id(self._session(), self._values)
+        return self._server_id
+
+    def _table(self, table: TableName) -> MySqlTable:
+        return read_table(self._session(), table)
+
+    def _close_view(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _copy(self, table: MySqlTable, position: SnapshotPosition, limits: Limits) -> Iterator[Chunk]:
+        if self._view is not None and self._view.low == position.low:
+            yield from copy(PyMySqlRoute(self._view.session), table, position, limits)
+            return
+        if not table.schema.key:
+            raise PositionLost(
+                "the copy of a table without key can't be resumed; begin it again",
+                connection=self._name,
+                table=table.name,
+                position=position,
+            )
+        session = Session(self._values, self._name)
+        try:
+            yield from copy(self._route(session, table), table, position, limits)
+        finally:
+            session.close()
+
+    def _route(self, session: Session, table: MySqlTable) -> Route:
+        return PyMySqlRoute(session)
+
+    def _changes(self, after: Mapping[TableName, Position], until: BinlogPosition, limits: Limits) -> Iterator[Chunk]:
+        starts = {table: self._log_position(table, position, until) for table, position in after.items()}
+        lowest = min(starts.values(), key=lambda position: (position.sequence, position.offset))
+        if lowest.compare(until) == "equal":
+            self._read_to = until
+            yield Chunk((), until)
+            return
+        described = [self._table(table) for table in starts]
+        task = Task(self._name, self._flavour(), {table.where: table for table in described}, starts, until, limits)
+        with contextlib.closing(Dump(self._values, self._name, self._replica_id())) as dump:
+            reader = EventReader(task, self._charsets, checksums=dump.checksums)
+            try:
+                for chunk in reader.chunks(dump.events(lowest.file, lowest.offset)):
+                    self._newest = reader.newest or self._newest
+                    if chunk.end == until:
+                        self._read_to = until
+                    yield chunk
+            except DumpRefused as error:
+                raise self._why_refused(error, starts, lowest) from error
+
+    def _log_position(self, table: TableName, position: Position, until: BinlogPosition) -> BinlogPosition:
+        """The table's position, which must lie before ``until``."""
+        if not isinstance(position, BinlogPosition) or position.compare(until) not in ("before", "equal"):
+            raise PositionLost(
+                f"it doesn't lie before {until}, the end of the log of {until.server}: the log was reset, or is another server's",
+                connection=self._name,
+                table=table,
+                position=position,
+            )
+        return position
+
+    def _why_refused(
+        self, error: DumpRefused, starts: Mapping[TableName, BinlogPosition], lowest: BinlogPosition
+    ) -> PermanentError | Unavailable:
+        """What error 1236 means here, by what the server still has."""
+        found = lost(self._session(), self._flavour(), lowest, self._replica_id())
+        if found is not None:
+            tables = ", ".join(sorted(str(table) for table, position in starts.items() if position == lowest))
+            return found.error(self._name, tables, lowest)
+        if _CLASH in str(error):
+            return Unavailable(
+                f"another replica reads the log under the same server id {self._replica_id()}, and pushed this one out",
+                connection=self._name,
+                position=lowest,
+                setting="server_id",
+            )
+        return error

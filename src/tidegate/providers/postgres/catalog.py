@@ -1,0 +1,126 @@
+"""What the server's catalog says about a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidegate.changes.schema import TableName
+from tidegate.errors import SchemaError
+from tidegate.providers.postgres.session import Session
+from tidegate.providers.postgres.types import PgColumn
+
+_RELATION = """
+SELECT c.oid, c.relkind, c.reltuples, pg_has_role(c.relowner, 'USAGE'),
+       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
+       has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+
+# A domain is taken for the type that it restricts.
+_COLUMNS = """
+SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod),
+       CASE WHEN t.typname = 'bpchar' THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END,
+       CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END,
+       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a'
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+_UNIQUES = """
+SELECT c.relname, i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL,
+       ARRAY(SELECT a.attname::text FROM generate_series(0, i.indnkeyatts - 1) AS n
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n]),
+       i.indisprimary
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s AND i.indisunique
+ORDER BY i.indisprimary DESC, c.relname
+"""
+
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """A unique index."""
+
+    name: str
+    columns: frozenset[str]
+    whole: bool
+    """It holds for every row, by plain columns, at once: ON CONFLICT can name it."""
+    primary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTable:
+    """A table that exists."""
+
+    name: TableName
+    partitioned: bool
+    rows: int | None
+    """The server's estimate."""
+    owned: bool
+    """Whether the account may alter it."""
+    rights: frozenset[str]
+    columns: tuple[PgColumn, ...]
+    uniques: tuple[Unique, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> PgColumn | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """The primary key's columns in the table's order; empty if it has none."""
+        key = next((unique.columns for unique in self.uniques if unique.primary), frozenset[str]())
+        return tuple(name for name in self.names if name in key)
+
+    def key_index(self, key: tuple[str, ...]) -> Unique | None:
+        """The unique index over exactly the key, by which ON CONFLICT can find a row."""
+        return next((unique for unique in self.uniques if unique.whole and unique.columns == set(key)), None)
+
+    def other_uniques(self, key: tuple[str, ...]) -> tuple[Unique, ...]:
+        """Unique indexes that two rows with different keys can violate."""
+        return tuple(unique for unique in self.uniques if not unique.columns >= set(key))
+
+
+class Catalog:
+    """Reads the catalog. A system of PostgreSQL's family whose catalog differs overrides the queries."""
+
+    relation, columns, uniques = _RELATION, _COLUMNS, _UNIQUES
+
+    def table(self, session: Session, table: TableName) -> CatalogTable | None:
+        """The table; None if there is none. SchemaError if the name is that of a view or a foreign table."""
+        found = session.rows(self.relation, (table.schema, table.name))
+        if not found:
+            return None
+        oid, kind, rows, owned, *rights = found[0]
+        if kind in _KINDS:
+            raise SchemaError(f"is {_KINDS[kind]}; rows are written to tables", connection=session.name, table=table)
+        return CatalogTable(
+            name=table,
+            partitioned=kind == "p",
+            rows=int(rows) if rows >= 0 else None,
+            owned=owned,
+            rights=frozenset(right for right, has in zip(("SELECT", "INSERT", "UPDATE", "DELETE"), rights, strict=True) if has),
+            columns=tuple(PgColumn(*row) for row in session.rows(self.columns, (oid,))),
+            uniques=tuple(
+                Unique(name, frozenset(names), whole, primary) for name, whole, names, primary in session.rows(self.uniques, (oid,))
+            ),
+        )
+
+    def may_create(self, session: Session, schema: str) -> bool | None:
+        """Whether the account may create tables in the schema; None if there is no such schema."""
+        may: bool | None = session.value(
+            "SELECT has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = %s", (schema,)
+        )
+        return may
+
+    def may_create_schema(self, session: Session) -> bool:
+        return bool(session.value("SELECT has_database_privilege(current_database(), 'CREATE')"))

@@ -1,0 +1,166 @@
+"""A load: one transaction over all tables of a window and the ledger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tidegate.changes.batch import ChangeBatch
+from tidegate.changes.position import SnapshotPosition
+from tidegate.changes.schema import TableName
+from tidegate.errors import LeaseLost, RowRefused, SchemaError
+from tidegate.providers.postgres.catalog import Catalog
+from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
+from tidegate.providers.postgres.quarantine import QuarantineTable
+from tidegate.providers.postgres.session import Session
+from tidegate.providers.postgres.sql import PostgresSql
+from tidegate.providers.postgres.staging import STAGERS, Stager
+from tidegate.providers.postgres.writer import TableWriter, seen_table
+from tidegate.sync.mapping import Target
+from tidegate.sync.options import Method
+from tidegate.sync.protocols import Copy, Entry, Lease, Window
+from tidegate.sync.quarantine import Refused, isolate
+from tidegate.sync.results import WriteResult
+
+log = logging.getLogger(__name__)
+
+
+class PostgresLoad:
+    """Writes in one transaction of ``session``, which it gives back by calling ``done`` once it is over."""
+
+    def __init__(
+        self,
+        session: Session,
+        sql: PostgresSql,
+        catalog: Catalog,
+        ledger: PostgresLedger,
+        lease: Lease | None,
+        window: Window | None,
+    ) -> None:
+        self._session, self._sql, self._catalog, self._ledger = session, sql, catalog, ledger
+        self._lease = lease
+        self._sync = lease.sync if lease is not None else ""
+        starts = window is None or any(isinstance(at, SnapshotPosition) and at.after is None for at in window.after.values())
+        self._copy_starts = starts
+        self._stagers: dict[Method, Stager] = {}
+        self._writers: dict[TableName, TableWriter] = {}
+        self._quarantines: dict[TableName, QuarantineTable] = {}
+
+    def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
+        """Apply a batch; see :class:`tidegate.sync.protocols.Load`.
+
+        Raises RowRefused, ConflictError, EventRefused or SchemaError for what can't be written, under ``on_error='fail'`` as under
+        the others, which go on without the refused keys only. After an exception nothing but :meth:`abort` is left to do.
+        """
+        began = time.monotonic()
+        writer = self._writer(target)
+        if copy == "replace" and self._lease is None:
+            self._ledger.setup()
+        result = writer.open(copy, copy_starts=self._copy_starts)
+        if target.options.on_error == "fail":
+            result += writer.write(batch, copy)
+        else:
+            result += self._guarded(writer, batch, copy)
+        result.seconds = time.monotonic() - began
+        return result
+
+    def finish_copy(self, target: Target) -> int:
+        """Remove, or mark, the rows that the copy didn't bring; how many."""
+        writer = self._writer(target)
+        writer.open("replace", copy_starts=self._copy_starts)
+        return writer.finish_copy()
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Rows and entries, all or nothing.
+
+        Raises LeaseLost if another run took over. Unavailable if the connection is lost while the server commits: whether it did
+        so is then for the next run to see in the ledger.
+        """
+        try:
+            if self._lease is not None:
+                self._ledger.append(self._session, self._lease, entries)
+            self._session.commit()
+        except LeaseLost:
+            self._session.rollback()
+            raise
+
+    def abort(self) -> None:
+        """Give up: nothing was written. Doesn't raise."""
+        self._session.rollback()
+
+    # Refused rows
+
+    def _guarded(self, writer: TableWriter, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
+        """Write all but the refused changes; store or count these."""
+        options = writer.target.options
+        quarantine = self._quarantine(writer) if options.on_error == "quarantine" else None
+        refused: list[Refused] = []
+        waiting = 0
+        if quarantine is not None:
+            wait = quarantine.waiting(batch, append=options.write_mode == "append")
+            if wait.any():
+                held = batch.filter(wait)
+                waiting = held.events()
+                quarantine.hold(Refused(held, RowRefused("")), "waits for the quarantined changes of its key")
+                batch = batch.filter(~wait)
+
+        def attempt(part: ChangeBatch) -> WriteResult:
+            made = writer.stager.made()
+            try:
+                with self._session.savepoint():
+                    result = writer.write(part, copy)
+            except RowRefused:
+                writer.stager.undone(made)
+                raise
+            if quarantine is not None:
+                quarantine.supersede(part)
+            return result
+
+        result, refused = isolate(batch, attempt)
+        count = sum(item.batch.events() for item in refused)
+        result.rows += count + waiting
+        if quarantine is None:
+            result.skipped += count
+            if refused:
+                what = "%s: %d changes of %d keys were refused and are skipped (on_error='skip')"
+                log.warning(what, writer.table.name, count, len(refused))
+            return result
+        for item in refused:
+            quarantine.hold(item, str(item.error))
+        result.quarantined += count + waiting
+        if count or waiting:
+            log.warning("%s: %d changes were refused or wait for such; see %s", writer.table.name, count + waiting, quarantine.name)
+        return result
+
+    def _quarantine(self, writer: TableWriter) -> QuarantineTable:
+        table = writer.table.name
+        if table not in self._quarantines:
+            if self._lease is None:
+                self._ledger.setup()  # a run has done so
+            name = self._ledger.table(QUARANTINE)
+            self._quarantines[table] = QuarantineTable(self._session, name, self._sync, table)
+        return self._quarantines[table]
+
+    # One writer a table
+
+    def _writer(self, target: Target) -> TableWriter:
+        target = replace(target, table=self._ledger.resolve(target.table))
+        writer = self._writers.get(target.table)
+        if writer is None or writer.target != target:
+            table = self._catalog.table(self._session, target.table)
+            if table is None:
+                raise SchemaError("there is no such table", connection=self._session.name, table=target.table)
+            seen = seen_table(self._ledger.schema, self._sync, target.table)
+            earlier = writer
+            writer = TableWriter(self._session, self._sql, self._stager(target.options.method or "copy"), target, table, seen)
+            if earlier is not None:
+                writer.opened = earlier.opened
+            self._writers[target.table] = writer
+        return writer
+
+    def _stager(self, method: Method) -> Stager:
+        if method not in self._stagers:
+            self._stagers[method] = STAGERS[method](self._session, self._sql)
+        return self._stagers[method]

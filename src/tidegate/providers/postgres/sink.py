@@ -1,0 +1,170 @@
+"""PostgreSQL as a target."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, get_args
+
+import pyarrow as pa
+
+from tidegate.changes.schema import Column, TableName, TableSchema
+from tidegate.errors import SchemaError
+from tidegate.providers.postgres.catalog import Catalog
+from tidegate.providers.postgres.inspection import Inspector
+from tidegate.providers.postgres.ledger import PostgresLedger
+from tidegate.providers.postgres.load import PostgresLoad
+from tidegate.providers.postgres.reader import read_table
+from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session, connect
+from tidegate.providers.postgres.sql import PostgresSql
+from tidegate.providers.postgres.types import canonical_type
+from tidegate.sync.mapping import Target
+from tidegate.sync.options import Initial, Method, OnError, WriteMode
+from tidegate.sync.protocols import Capabilities, Intent, Lease, Preparation, Window
+
+CAPABILITIES = Capabilities(
+    transactional=True,
+    options={
+        "write_mode": get_args(WriteMode),
+        "conflict_mode": ("upsert", "update", "ignore", "strict"),
+        "delete_mode": ("apply", "ignore", "soft"),
+        "on_error": get_args(OnError),
+        "initial": get_args(Initial),
+        "method": get_args(Method),
+        "parallelism": (1,),
+    },
+    refusals={
+        "parallelism": "a window is one transaction, which belongs to one connection: COPY takes its rows in one stream",
+    },
+    defaults={
+        "method": "copy",
+        "batch_rows": 100_000,
+        "batch_bytes": 32 * 1024 * 1024,
+        "flush_interval": 60.0,
+        "max_retries": 3,
+        "retry_wait": 1.0,
+        "parallelism": 1,
+    },
+)
+
+
+def open_sink(values: Mapping[str, Any], name: str) -> PostgresSink:
+    """The sink over parsed connection fields; connects when it is first used. ``name`` is the connection's, for messages."""
+    return PostgresSink(values, name)
+
+
+class PostgresSink:
+    """A target with transactions: rows and ledger are committed together.
+
+    A system of PostgreSQL's family overrides ``capabilities``, ``sql``, ``catalog`` and :meth:`connect`.
+    """
+
+    capabilities: Capabilities = CAPABILITIES
+    sql: ClassVar[PostgresSql] = PostgresSql()
+    catalog: ClassVar[Catalog] = Catalog()
+
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        self._values, self._name = values, name
+        self._session: Session | None = None
+        self._default_schema: str | None = None
+        self._schema_lock = threading.Lock()
+        self._ledger = PostgresLedger(self.connect, self.sql, values["ledger_schema"], values["login"], self.resolve)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def ledger(self) -> PostgresLedger:
+        return self._ledger
+
+    def connect(self) -> Session:
+        """A new connection."""
+        return connect(self._values, self._name)
+
+    def resolve(self, table: TableName) -> TableName:
+        """The table with its schema: without one, it is the first on the search path."""
+        if table.schema:
+            return table
+        with self._schema_lock:
+            if self._default_schema is None:
+                session = self.connect()
+                try:
+                    self._default_schema = session.value("SELECT current_schema()")
+                finally:
+                    session.close()
+            if self._default_schema is None:
+                what = "has no schema, and no schema of the search path exists: write schema.table"
+                raise SchemaError(what, connection=self._name, table=table)
+            return TableName(self._default_schema, table.name)
+
+    def describe(self, table: TableName) -> TableSchema | None:
+        """The table as it is, its primary key as the key; None if there is none."""
+        session = self._own_session()
+        try:
+            found = self.catalog.table(session, self.resolve(table))
+        finally:
+            session.rollback()
+        if found is None:
+            return None
+        columns = []
+        for column in found.columns:
+            kind, attributes = canonical_type(column)
+            columns.append(Column(column.name, kind, not column.not_null, attributes))
+        return TableSchema(table, tuple(columns), found.primary_key)
+
+    def inspect(self, target: Target) -> Preparation:
+        """Compare the table with what is to come. Reads only."""
+        target = replace(target, table=self.resolve(target.table))
+        session = self._own_session()
+        try:
+            return Inspector(session, self.catalog, self.sql, self._values["login"]).inspect(target)
+        finally:
+            session.rollback()
+
+    def prepare(self, target: Target, preparation: Preparation) -> None:
+        """Run the preparation's statements, in one transaction. PreflightError if the account may not."""
+        for statement in preparation.ddl:
+            # One by one: that another run creates the same at this moment takes nothing from the others.
+            self._create(statement, target.table)
+
+    def _create(self, statement: str, table: TableName) -> None:
+        session = self._own_session()
+        try:
+            session.run(statement, table=table)
+            session.commit()
+        except (AlreadyThere, DuplicateKey):
+            session.rollback()
+        except BaseException:
+            session.rollback()
+            raise
+
+    def begin(
+        self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
+    ) -> PostgresLoad:
+        """Open a load: a transaction on the sink's connection. One at a time."""
+        return PostgresLoad(self._own_session(), self.sql, self.catalog, self._ledger, lease, window)
+
+    def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The table's rows in canonical types, in no order, on a connection of its own.
+
+        SchemaError for a table or a column that isn't there.
+        """
+        session = self.connect()
+        try:
+            yield from read_table(session, self.sql, self.catalog, self.resolve(table), columns)
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        """Close the connections; what was not committed is undone."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._ledger.close()
+
+    def _own_session(self) -> Session:
+        if self._session is None or self._session.closed:
+            self._session = self.connect()
+        return self._session

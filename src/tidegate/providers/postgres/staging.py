@@ -1,0 +1,143 @@
+"""Bringing rows to the server: by COPY, by INSERT … VALUES, or inside the statement that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from typing import Protocol
+
+import pyarrow as pa
+
+from tidegate.changes.schema import TableName
+from tidegate.providers.postgres.catalog import CatalogTable
+from tidegate.providers.postgres.encode import CsvReader, text_rows
+from tidegate.providers.postgres.session import Session
+from tidegate.providers.postgres.sql import PostgresSql
+from tidegate.sync.options import Method
+
+PAGE_ROWS = 1000
+"""Rows of one INSERT … VALUES."""
+
+
+class Stager(Protocol):
+    """How rows get to the server, in the transaction of one load. Counts the bytes and the loads that it took."""
+
+    bytes: int
+    loads: int
+
+    def sources(self, table: CatalogTable, rows: pa.Table, key: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+        """The rows as FROM items named ``s``, each with its number of rows, each good until the next is asked for.
+
+        ``key``: the columns by which the statement joins; none if it doesn't join.
+        """
+
+    def put(self, table: TableName, rows: pa.Table) -> None:
+        """Insert the rows, in their order, as they are."""
+
+    def made(self) -> Made:
+        """The staging tables there are."""
+
+    def undone(self, made: Made) -> None:
+        """A savepoint was rolled back: there are only these left."""
+
+
+Made = dict[tuple[TableName, tuple[str, ...]], str]
+"""Staging tables by target and columns."""
+
+
+class _Base:
+    def __init__(self, session: Session, sql: PostgresSql) -> None:
+        self._session, self._sql = session, sql
+        self._stages: Made = {}
+        self.bytes = 0
+        self.loads = 0
+
+    def made(self) -> Made:
+        return dict(self._stages)
+
+    def undone(self, made: Made) -> None:
+        self._stages = made
+
+    def _pages(self, rows: pa.Table) -> Iterator[list[str]]:
+        lines = (self._session.literals(row) for row in text_rows(rows))
+        while page := list(islice(lines, PAGE_ROWS)):
+            self.bytes += sum(map(len, page))
+            self.loads += 1
+            yield page
+
+    def _insert(self, into: TableName, rows: pa.Table, table: TableName) -> None:
+        for page in self._pages(rows):
+            self._session.run(self._sql.insert_values(into, rows.column_names, page), table=table)
+
+
+class _Staged(_Base):
+    """A temporary table per target and set of columns, made once and emptied between uses."""
+
+    def __init__(self, session: Session, sql: PostgresSql) -> None:
+        super().__init__(session, sql)
+        self._numbers = count(1)
+
+    def sources(self, table: CatalogTable, rows: pa.Table, key: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+        if rows.num_rows == 0:
+            return
+        columns = tuple(rows.column_names)
+        stage = self._stages.get((table.name, columns))
+        if stage is None:
+            stage = f"tidegate_stage_{next(self._numbers)}"
+            self._session.run(self._sql.create_staging(stage, table.name, columns), table=table.name)
+            self._stages[table.name, columns] = stage
+        else:
+            self._session.run(self._sql.empty_staging(stage))
+        self._fill(TableName("", stage), rows, table.name)
+        if key:
+            # Without statistics a join against a temporary table can take the planner's worst guess.
+            self._session.run(self._sql.analyze(stage, key))
+        yield self._sql.staged(stage), rows.num_rows
+
+    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+        raise AssertionError("a stage is filled by COPY or by INSERT")
+
+
+class CopyStager(_Staged):
+    """``method='copy'``."""
+
+    def put(self, table: TableName, rows: pa.Table) -> None:
+        self._fill(table, rows, table)
+
+    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+        if rows.num_rows == 0:
+            return
+        reader = CsvReader(rows)
+        self._session.copy_in(self._sql.copy_in(stage, rows.column_names), reader, table=table)
+        self.bytes += reader.bytes
+        self.loads += 1
+
+
+class InsertStager(_Staged):
+    """``method='insert'``."""
+
+    def put(self, table: TableName, rows: pa.Table) -> None:
+        self._insert(table, rows, table)
+
+    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+        self._insert(stage, rows, table)
+
+
+class InlineStager(_Base):
+    """``method='upsert'``: no staging table."""
+
+    def sources(self, table: CatalogTable, rows: pa.Table, key: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+        types = {column.name: column.cast for column in table.columns}
+        columns = [(name, types[name]) for name in rows.column_names]
+        for page in self._pages(rows):
+            yield self._sql.inline(columns, page), len(page)
+
+    def put(self, table: TableName, rows: pa.Table) -> None:
+        self._insert(table, rows, table)
+
+
+STAGERS: dict[Method, type[CopyStager] | type[InsertStager] | type[InlineStager]] = {
+    "copy": CopyStager,
+    "insert": InsertStager,
+    "upsert": InlineStager,
+}

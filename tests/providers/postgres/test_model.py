@@ -1,0 +1,99 @@
+"""Whatever the log, the options and the cuts: the table equals the model that applies changes one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.model import Change, Model
+from tests.providers.postgres.conftest import Box
+from tests.servers import PostgresServer
+from tests.strategies import KEY, SCHEMA, batch_of, cut, logs, rules
+from tidegate.changes.rules import Rules
+from tidegate.changes.schema import TableName
+from tidegate.providers.postgres.load import PostgresLoad
+from tidegate.sync.mapping import Target
+from tidegate.sync.options import Method, WriteOptions
+from tidegate.sync.results import WriteResult
+
+pytestmark = pytest.mark.postgres
+MARK = "gone"
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: PostgresServer) -> Iterator[Box]:
+    """One database for all examples: each runs in a transaction that is rolled back."""
+    postgres.execute("CREATE DATABASE model", database="postgres")
+    box = Box(PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database="model"))
+    box.execute(
+        "CREATE SCHEMA ods",
+        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint, "
+        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region))",
+        "CREATE TABLE ods.parts (LIKE ods.plain INCLUDING DEFAULTS, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
+        "CREATE TABLE ods.part1 PARTITION OF ods.parts FOR VALUES IN ('x', 'X')",
+        "CREATE TABLE ods.part2 PARTITION OF ods.parts DEFAULT",
+    )
+    yield box
+    box.sink.close()
+    postgres.execute("DROP DATABASE model WITH (FORCE)", database="postgres")
+
+
+def options_of(rules: Rules, **more: Any) -> WriteOptions:
+    soft = MARK if rules.delete_mode == "soft" else None
+    return WriteOptions(
+        conflict_mode=rules.conflict_mode,
+        delete_mode=rules.delete_mode,
+        columns=rules.columns,
+        version_column=rules.version_column,
+        ignore_nulls=rules.ignore_nulls,
+        soft_delete_column=soft,
+        **more,
+    )
+
+
+def outcome(box: Box, target: Target, pieces: list[list[Change]]) -> tuple[dict[Any, Any], set[Any], WriteResult]:
+    """Write the pieces in one load and look at the table from within, then forget it all."""
+    load = box.sink.begin([target], None)
+    assert isinstance(load, PostgresLoad)
+    try:
+        result = WriteResult()
+        for piece in pieces:
+            result += load.write(target, batch_of(piece))
+        rows = load._session.rows(f"SELECT id, region, a, b, v, gone, kept FROM {target.table}")
+    finally:
+        load.abort()
+    found = {row[:2]: dict(zip(SCHEMA.names, row, strict=False)) for row in rows}
+    assert all(row[6] == "kept" for row in rows)
+    return found, {row[:2] for row in rows if row[5]}, result
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    log=logs(),
+    rules=rules(),
+    cuts=st.lists(st.integers(0, 20), max_size=3),
+    method=st.sampled_from(["copy", "insert", "upsert"]),
+    table=st.sampled_from(["plain", "parts"]),
+    on_error=st.sampled_from(["fail", "skip"]),
+)
+def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
+    shared: Box, log: list[Change], rules: Rules, cuts: list[int], method: Method, table: str, on_error: str
+) -> None:
+    target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method, on_error=on_error))
+    pieces = cut(log, cuts)
+    found, marked, result = outcome(shared, target, pieces)
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7}).apply(log)
+    assert found == model.rows
+    assert marked == model.marked
+    moves = sum(
+        change.before is not None and change.after is not None and any(change.before[name] != change.after[name] for name in KEY)
+        for change in log
+    )
+    assert result.rows == len(log)
+    counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
+    expected = len(log) + (moves if rules.delete_mode != "ignore" else 0)
+    assert sum(count or 0 for count in counted) == expected

@@ -236,6 +236,12 @@ def _npm_mysql() -> str:
 
 def _start_mysql(command: list[str], folder: Path, port: int, uid: int | None, env: dict[str, str] | None = None) -> MySqlServer:
     log = folder / "server.log"
+    # Not the shared one: a server that starts removes the temporary tables of others there.
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    if uid is not None:
+        os.chown(temporary, uid, -1)
+    command = [*command, f"--tmpdir={temporary}"]
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

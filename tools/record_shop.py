@@ -4,8 +4,8 @@ Run from the checkout, with the packages of the tests installed::
 
     PYTHONPATH=src:. python tools/record_shop.py
 
-It writes example_dags/data/shop (a stream of change files: the first copy, then a segment for each act of the script) and
-example_dags/data/expected (the rows that the source holds in the end), and fails unless replaying the one gives the other.
+It writes example_dags/data/shop (a stream of change files: the first copy, then a segment for each act of the script) and in it
+expected/ (the rows that the source holds in the end), and fails unless replaying the one gives the other.
 """
 
 from __future__ import annotations
@@ -31,30 +31,29 @@ from tidegate.sync.options import WriteOptions
 from tidegate.sync.protocols import Limits, Source, Window
 from tidegate.sync.run import run
 
-DATA = Path(__file__).parents[1] / "example_dags" / "data"
+SHOP = Path(__file__).parents[1] / "example_dags" / "data" / "shop"
 NAMES = [TableName(DATABASE, table) for table in TABLES]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder to write shop/ and expected/ into (default: %(default)s)")
-    record(parser.parse_args().data)
+    parser.add_argument("--to", type=Path, default=SHOP, help="folder to write, which is replaced (default: %(default)s)")
+    record(parser.parse_args().to)
 
 
 def record(folder: Path) -> None:
     """Record into ``folder``, replacing what it holds once the new recording has been checked."""
     with tempfile.TemporaryDirectory(prefix="tidegate-recording-") as scratch:
-        stream, expected = Path(scratch, "shop"), Path(scratch, "expected")
+        stream = Path(scratch, "shop")
         with running(start_mariadb) as server:
             capture(server, stream)
             tables = final_rows(server)
-        write_expected(tables, expected)
         check(stream, tables)
+        write_expected(tables, stream / "expected")
         # The lease is the recording's own; those who replay the stream take none.
         shutil.rmtree(stream / "leases")
-        for new in (stream, expected):
-            shutil.rmtree(folder / new.name, ignore_errors=True)
-            shutil.copytree(new, folder / new.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(stream, folder)
 
 
 def capture(server: Any, stream: Path) -> None:
@@ -95,6 +94,8 @@ def final_rows(server: Any) -> dict[TableName, tuple[TableSchema, pa.Table]]:
 def write_expected(tables: Mapping[TableName, tuple[TableSchema, pa.Table]], folder: Path) -> None:
     folder.mkdir()
     for name, (_, rows) in tables.items():
+        # NOT NULL says nothing here: a zero date in such a column is NULL in canonical terms.
+        rows = rows.cast(pa.schema([item.with_nullable(True) for item in rows.schema]))
         pq.write_table(rows, folder / f"{name.name}.parquet", compression="zstd")
 
 

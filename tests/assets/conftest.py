@@ -1,4 +1,4 @@
-"""A warehouse to write to, as a Dagster resource, and a Dagster instance of its own."""
+"""A warehouse to write to, as a Dagster resource, and a Dagster instance in memory."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def warehouse(pg_database: PostgresServer) -> PostgresResource:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
+    with dg.DagsterInstance.ephemeral() as made:
         yield made

@@ -95,7 +95,9 @@ def test_a_run_without_news_says_so(shop: str, materialize: Materialize) -> None
     assert {name: table["tidegate/rows"] for name, table in again.items()} == {"customers": 0, "orders": 0}
 
 
-def test_a_materialization_tells_position_lag_and_columns(shop: str, materialize: Materialize) -> None:
+def test_a_materialization_tells_position_lag_and_columns(mariadb: MySqlServer, shop: str, materialize: Materialize) -> None:
+    materialize(assets_of(shop))
+    mariadb.execute(f"INSERT INTO {shop}.orders VALUES (11, 2, 1)")
     table = metadata_of(materialize(assets_of(shop)))["orders"]
     assert table["tidegate/position"]["kind"] == "binlog"
     assert table["tidegate/position"]["file"]
@@ -116,7 +118,7 @@ def test_one_table_can_be_materialized_by_itself(
     mariadb: MySqlServer, shop: str, pg_database: PostgresServer, materialize: Materialize
 ) -> None:
     assets = assets_of(shop)
-    assert list(metadata_of(materialize(assets, selection=[["ods", "orders"]]))) == ["orders"]
+    assert list(metadata_of(materialize(assets, selection=[dg.AssetKey(["ods", "orders"])]))) == ["orders"]
     assert select(pg_database, "SELECT to_regclass('ods.customers')") == [(None,)]
     mariadb.execute(f"INSERT INTO {shop}.orders VALUES (11, 2, 1)")
     both = metadata_of(materialize(assets))
@@ -127,7 +129,7 @@ def test_one_table_can_be_materialized_by_itself(
 def test_options_of_the_sync_and_of_a_table_reach_the_target(
     mariadb: MySqlServer, shop: str, pg_database: PostgresServer, materialize: Materialize
 ) -> None:
-    own = {f"{shop}.orders": {"delete_mode": "ignore", "target": "ods.all_orders"}}
+    own = {f"{shop}.orders": {"delete_mode": "ignore", "soft_delete_column": None, "target": "ods.all_orders"}}
     assets = assets_of(shop, delete_mode="soft", soft_delete_column="gone", table_options=own)
     materialize(assets)
     mariadb.execute(f"DELETE FROM {shop}.customers WHERE id = 1", f"DELETE FROM {shop}.orders")

@@ -41,6 +41,7 @@ class TableTranslator:
                 "dagster/table_name": str(table.target),
                 "tidegate/sync": sync.name,
                 "tidegate/source": str(table.source),
+                "tidegate/table": str(table.target),
             },
         )
 

@@ -84,8 +84,8 @@ class Verbs:
             existing = sink.describe(name)
             if existing is None:
                 raise SchemaError("no such table", connection=sink.name, table=name)
-            wanted = existing if columns is None else existing.select(columns)
-            schema = pa.schema([(column.name, column.type) for column in wanted.columns])
+            wanted = existing.columns if columns is None else [existing.column(column) for column in columns]
+            schema = pa.schema([(column.name, column.type) for column in wanted])
             return pa.Table.from_batches([batch.cast(schema) for batch in sink.read(name, columns)], schema)
 
     def _write(

@@ -13,12 +13,12 @@ from tidegate.changes.schema import TableName
 from tidegate.providers.changefiles.manifest import Manifest, origin
 from tidegate.sync.protocols import Limits, Window
 
-DATA = Path(__file__).parents[3] / "example_dags" / "data"
+SHOP = Path(__file__).parents[3] / "example_dags" / "data" / "shop"
 TABLES = [TableName("shop", table) for table in ("customers", "products", "orders", "order_items")]
 
 
 def test_three_ticks_of_three_segments_end_in_the_rows_that_the_source_held() -> None:
-    source = open_source(DATA / "shop", segments_per_run=3)
+    source = open_source(SHOP, segments_per_run=3)
     positions = dict(source.start(TABLES, consistent=False))
     replica = Replica({table: source.schema(table) for table in TABLES})
     for tick in range(1, 4):
@@ -28,17 +28,17 @@ def test_three_ticks_of_three_segments_end_in_the_rows_that_the_source_held() ->
         replica.apply(source.read(Window(positions, head), Limits(rows=500)))
         positions = dict.fromkeys(TABLES, head)
     for table in TABLES:
-        expected = pq.read_table(DATA / "expected" / f"{table.name}.parquet")
+        expected = pq.read_table(SHOP / "expected" / f"{table.name}.parquet")
         assert expected.num_rows > 50
         assert replica.differing(table, expected) == []
-    assert open_source(DATA / "shop").head() == head
+    assert open_source(SHOP).head() == head
     assert source.lag_seconds() == 0.0
 
 
 def test_the_recording_holds_every_kind_of_change_and_moved_keys() -> None:
-    source = open_source(DATA / "shop")
+    source = open_source(SHOP)
     counts = dict.fromkeys(RowKind, 0)
-    manifests = [Manifest.load(path.read_bytes(), name=path.name, connection="") for path in sorted((DATA / "shop").glob("*.json"))]
+    manifests = [Manifest.load(path.read_bytes(), name=path.name, connection="") for path in sorted(SHOP.glob("*.json"))]
     for manifest in manifests:
         for item in manifest.files:
             for kind, count in item.rows.items():

@@ -9,6 +9,6 @@
       leases/00000007.json                 who may capture into it
 
 A manifest says which data files are the segment's, with their schema, rows by kind, size and checksum; where each table stood
-before and stands after it, in the origin's own positions; and which manifest came before. It is created unless it exists, in one step: that
-commits the rows and the ledger's entries together, and lets one of two writers win.
+before and stands after it, in the origin's own positions; and which manifest came before. It is created unless it exists, in one
+step: that commits the rows and the ledger's entries together, and lets one of two writers win.
 """

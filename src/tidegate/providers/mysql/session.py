@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +139,11 @@ class Session:
         version = tuple(int(part) for part in digits if part.isdigit())
         own_id = self.rows("SELECT @@server_id" if mariadb else "SELECT @@server_uuid")[0][0]
         return Server(mariadb, version, f"mariadb-{own_id}" if mariadb else str(own_id))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection uses TLS."""
+        return isinstance(self.driver._sock, ssl.SSLSocket)
 
     def abort(self) -> None:
         """Drop the connection without reading what is still to come."""

@@ -14,6 +14,7 @@ from tidegate.errors import PermanentError, PositionLost, SchemaError, Unavailab
 from tidegate.providers.mysql.binlog.reader import EventReader, Task
 from tidegate.providers.mysql.binlog.stream import Dump, DumpRefused
 from tidegate.providers.mysql.charsets import Charsets
+from tidegate.providers.mysql.fast import fast_route
 from tidegate.providers.mysql.log import fingerprint, log_status, lost, replica_id
 from tidegate.providers.mysql.preflight import preflight
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
@@ -64,7 +65,7 @@ class MysqlSource:
         """Rows that the server guesses the table to have, less those copied; None for changes in the log."""
         if isinstance(after, BinlogPosition):
             return None
-        schema = table.schema or self._values["schema"]
+        schema = table.schema or self._values["database"]
         sql = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
         found = self._session().rows(sql, (schema, table.name), table=table)
         if not found or found[0][0] is None:
@@ -169,7 +170,7 @@ class MysqlSource:
             session.close()
 
     def _route(self, session: Session, table: MySqlTable) -> Route:
-        return PyMySqlRoute(session)
+        return fast_route(session, table) or PyMySqlRoute(session)
 
     def _changes(self, after: Mapping[TableName, Position], until: BinlogPosition, limits: Limits) -> Iterator[Chunk]:
         starts = {table: self._log_position(table, position, until) for table, position in after.items()}

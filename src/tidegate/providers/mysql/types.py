@@ -150,9 +150,9 @@ def read_table(session: Session, table: TableName) -> MySqlTable:
 
     Raises SchemaError if it is missing, or has a column without canonical type.
     """
-    where = TableName(table.schema or session.values["schema"], table.name)
+    where = TableName(table.schema or session.values["database"], table.name)
     if not where.schema:
-        raise SchemaError("the table's database is not named", connection=session.name, table=table, setting="schema")
+        raise SchemaError("the table's database is not named", connection=session.name, table=table, setting="database")
     described = session.dicts(
         "SELECT * FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         (where.schema, where.name),

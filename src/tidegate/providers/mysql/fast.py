@@ -1,0 +1,128 @@
+"""The binary protocol over connectorx, which reads into Arrow without Python seeing a value. Optional: ``tidegate[fast]``.
+
+What connectorx can't hold is selected through an expression that it can (checked with 0.4): it stops at dates that no calendar has
+and at a TIME beyond a day, narrows decimals to 38 digits with 10 after the point, and reads BIT as bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote as url_quote
+
+import pyarrow as pa
+
+from tidegate.errors import SchemaError
+from tidegate.providers.mysql import dates
+from tidegate.providers.mysql.columns import of_binary
+from tidegate.providers.mysql.routes import PyMySqlRoute, Route
+from tidegate.providers.mysql.select import page_query
+from tidegate.providers.mysql.session import Session, quote
+from tidegate.providers.mysql.types import GEOMETRIES, MySqlColumn, MySqlTable
+from tidegate.sync.protocols import Limits
+
+logger = logging.getLogger(__name__)
+
+_DIGITS, _SCALE = 28, 10
+"""What connectorx's decimal holds."""
+_GUESSED_ROW_BYTES = 256
+
+
+def fast_route(session: Session, table: MySqlTable) -> Route | None:
+    """connectorx for this table, if it is installed and can: it opens connections of its own, without TLS and over TCP only."""
+    if importlib.util.find_spec("connectorx") is None or not table.schema.key:
+        return None
+    if session.encrypted or session.values["unix_socket"] or session.values["ssl_mode"] not in ("disabled", "preferred"):
+        return None
+    if any(column.data_type in GEOMETRIES for column in table.columns):
+        return None
+    return ConnectorxRoute(session, table)
+
+
+def expression(column: MySqlColumn) -> str:
+    """What is selected for the column over the binary protocol."""
+    chosen = _EXPRESSIONS.get(column.data_type, "{}")
+    if column.data_type == "decimal" and (column.precision > _DIGITS or column.scale > _SCALE):
+        chosen = "CAST({} AS CHAR)"
+    return chosen.format(quote(column.name))
+
+
+_EXPRESSIONS = {
+    "date": "CAST({} AS CHAR)",
+    "datetime": "CAST({} AS CHAR)",
+    "time": "CAST({} AS CHAR)",
+    # The instant itself, whatever the time zone of a session.
+    "timestamp": "CAST(UNIX_TIMESTAMP({}) * 1000000 AS SIGNED)",
+    "bit": "CAST({} AS UNSIGNED)",
+    # connectorx would parse MySQL's JSON and write it anew.
+    "json": "CAST({} AS CHAR)",
+    "enum": "CAST({} AS CHAR)",
+    "set": "CAST({} AS CHAR)",
+}
+
+
+class ConnectorxRoute:
+    """Pages of a keyed table over connectorx. At the first page that it can't read, PyMySQL takes over for the rest."""
+
+    def __init__(self, session: Session, table: MySqlTable) -> None:
+        self._session = session
+        self._fallback: PyMySqlRoute | None = None
+        self._row_bytes = _GUESSED_ROW_BYTES
+        found = session.rows(
+            "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+            (table.where.schema, table.where.name),
+        )
+        if found and found[0][0]:
+            self._row_bytes = max(1, int(found[0][0]))
+
+    def page(self, table: MySqlTable, after: Sequence[str] | None, limits: Limits) -> Iterator[tuple[pa.Table, bool]]:
+        if self._fallback is None:
+            limit = max(1, min(limits.rows, limits.bytes // self._row_bytes))
+            found = self._read(page_query(table, after, limit, expression), table)
+            if found is not None:
+                if found.num_rows:
+                    self._row_bytes = max(1, found.nbytes // found.num_rows)
+                yield found, found.num_rows < limit
+                return
+            self._fallback = PyMySqlRoute(self._session)
+        yield from self._fallback.page(table, after, limits)
+
+    def _read(self, sql: str, table: MySqlTable) -> pa.Table | None:
+        """A page; None if connectorx could not read it."""
+        import connectorx
+
+        try:
+            raw = connectorx.read_sql(_url(self._session.values), sql, return_type="arrow", protocol="binary")
+        except BaseException as error:
+            # Its panics are BaseExceptions, and their text may hold the address with the password.
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):
+                raise
+            kind = type(error).__name__
+            logger.warning("%s: connectorx could not read %s (%s); reading it with PyMySQL", self._session.name, table.name, kind)
+            return None
+        arrays = []
+        for column, values in zip(table.columns, raw.columns, strict=True):
+            try:
+                arrays.append(_converted(column, values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)))
+            except (pa.ArrowException, ValueError) as error:
+                what = f"column {column.name} holds a value that is no {column.column.type}"
+                raise SchemaError(what, connection=self._session.name, table=table.name) from error
+        return pa.Table.from_arrays(arrays, schema=table.schema.arrow())
+
+
+def _converted(column: MySqlColumn, values: Any) -> Any:
+    """connectorx's column as the canonical type."""
+    if column.data_type == "timestamp":
+        return dates.instants(values.cast(pa.int64()))
+    if column.data_type in ("date", "datetime", "time"):
+        return of_binary(column, values.cast(pa.binary()))
+    return values.cast(column.column.type)
+
+
+def _url(values: Mapping[str, Any]) -> str:
+    """What connectorx connects to; it holds the password and must never be shown."""
+    login, password = (url_quote(values[name] or "", safe="") for name in ("login", "password"))
+    host = f"[{values['host']}]" if ":" in values["host"] else values["host"]
+    return f"mysql://{login}:{password}@{host}:{values['port']}/"

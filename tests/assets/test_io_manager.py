@@ -13,11 +13,13 @@ import pytest
 
 from tests.servers import PostgresServer
 from tidegate.assets import PostgresResource, TidegateIOManager
+from tidegate.errors import Unavailable
 from tidegate.sync.options import names
+from tidegate.sync.results import WriteResult
 
 pytestmark = [pytest.mark.dagster, pytest.mark.postgres]
 
-ROWS = [{"id": 1, "name": "Ann"}, {"id": 2, "name": None}]
+ROWS: list[dict[str, Any]] = [{"id": 1, "name": "Ann"}, {"id": 2, "name": None}]
 
 
 @dataclasses.dataclass
@@ -139,11 +141,35 @@ def test_an_unnamed_pandas_index_is_no_column(customers: PostgresServer, materia
     assert rows_of(customers) == [(1, "Ann"), (3, "Cy")]
 
 
-def test_append_adds_rows_each_time_and_once_for_the_retries_of_a_step(customers: PostgresServer, materialize: Any) -> None:
+def test_append_adds_rows_each_time(customers: PostgresServer, materialize: Any) -> None:
     customers.execute("ALTER TABLE ods.customers DROP CONSTRAINT customers_pkey")
     for _ in range(2):
         materialize(asset_of([{"id": 1, "name": "Ann"}], {"tidegate/write_mode": "append"}))
     assert rows_of(customers) == [(1, "Ann"), (1, "Ann")]
+
+
+def test_a_retry_after_a_lost_reply_appends_nothing_twice(
+    customers: PostgresServer, warehouse: PostgresResource, instance: dg.DagsterInstance
+) -> None:
+    customers.execute("ALTER TABLE ods.customers DROP CONSTRAINT customers_pkey")
+    lost: list[WriteResult] = []
+
+    class LosesAReply(PostgresResource):
+        def append(self, *args: Any, **options: Any) -> WriteResult:
+            result = super().append(*args, **options)
+            if not lost:
+                lost.append(result)
+                raise Unavailable("the connection went away")
+            return result
+
+    @dg.asset(key=["ods", "customers"], io_manager_key="warehouse", retry_policy=dg.RetryPolicy(max_retries=1))
+    def made() -> list[dict[str, Any]]:
+        return list(ROWS)
+
+    manager = TidegateIOManager(sink=LosesAReply(**warehouse.values()), write_mode="append")
+    assert dg.materialize([made], resources={"warehouse": manager}, instance=instance).success
+    assert len(lost) == 1
+    assert rows_of(customers) == [(1, "Ann"), (2, None)]
 
 
 def test_overwrite_replaces_all_rows(customers: PostgresServer, materialize: Any) -> None:

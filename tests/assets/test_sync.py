@@ -111,7 +111,7 @@ def test_a_materialization_tells_position_lag_and_columns(mariadb: MySqlServer, 
         "total": "decimal128(9, 2)",
     }
     assert [name for name, column in columns.items() if "tidegate/key" in column.tags] == ["id"]
-    assert [name for name, column in columns.items() if column.constraints.nullable] == ["total"]
+    assert [name for name, column in columns.items() if not column.constraints.nullable] == ["id"]
 
 
 def test_one_table_can_be_materialized_by_itself(

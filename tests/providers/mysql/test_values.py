@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.providers.mysql.reading import Database, changes, copy_chunks, rows
+from tests.providers.mysql.reading import Database, changes, rows
 
 from tidegate.changes.batch import RowKind
+from tidegate.changes.position import SnapshotPosition
+from tidegate.providers.mysql.fast import ConnectorxRoute
+from tidegate.providers.mysql.routes import PyMySqlRoute
+from tidegate.providers.mysql.session import Session
+from tidegate.providers.mysql.snapshot import copy
+from tidegate.providers.mysql.types import read_table
+from tidegate.sync.protocols import Limits
 from tidegate.sync.protocols import Limits
 
 pytestmark = pytest.mark.mysql
@@ -178,7 +185,7 @@ def check(found: Sequence[dict[str, Any]], expected: Sequence[Sequence[Value]], 
             assert same(got[name], value), f"{what}, column {name} written as {literal}: {got[name]!r}, not {value!r}"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=st.lists(row(), min_size=1, max_size=8), later=st.data())
 def test_copy_and_changes_give_what_was_written(db: Database, written: list[list[Value]], later: st.DataObject) -> None:
     table = db.table("every_type")
@@ -191,8 +198,14 @@ def test_copy_and_changes_give_what_was_written(db: Database, written: list[list
     mode = "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
     inserted = ", ".join(f"({i}, {', '.join(literal for literal, _ in values)})" for i, values in enumerate(written))
     db.execute(mode, f"INSERT INTO every_type VALUES {inserted}")
-    copied = rows(copy_chunks(source, table)).to_pylist()
-    check(copied, written, "copy")
+    session = Session(source._values, "shop_mysql")
+    described = read_table(session, table)
+    fast = ConnectorxRoute(session, described)
+    for route in (fast, PyMySqlRoute(session)):
+        copied = rows(list(copy(route, described, SnapshotPosition(begin), Limits(3)))).to_pylist()
+        check(copied, written, f"copy by {type(route).__name__}")
+    assert not fast.gave_up
+    session.close()
 
     second = [later.draw(row()) for _ in written]
     db.execute(

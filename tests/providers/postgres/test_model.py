@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.model import Change, Model
+from tests.model import Change, Model, Row
 from tests.providers.postgres.conftest import Box
 from tests.servers import PostgresServer
-from tests.strategies import KEY, SCHEMA, batch_of, cut, logs, rules
+from tests.strategies import KEY, SCHEMA, batch_of, changes, cut, rules
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
 from tidegate.providers.postgres.load import PostgresLoad
@@ -71,20 +71,33 @@ def outcome(box: Box, target: Target, pieces: list[list[Change]]) -> tuple[dict[
     return found, {row[:2] for row in rows if row[5]}, result
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@st.composite
+def dense_logs(draw: st.DrawFn) -> list[list[Change]]:
+    """A log in pieces over few keys, so that most changes meet a row that an earlier piece left."""
+    log = draw(st.lists(changes(partial=draw(st.booleans())), min_size=draw(st.sampled_from([0, 8, 16])), max_size=24))
+    if draw(st.integers(0, 3)):
+        log = [Change(_narrow(change.before), _narrow(change.after)) for change in log]
+    most = draw(st.sampled_from([0, 3, len(log)]))
+    return cut(log, draw(st.lists(st.integers(0, 100), min_size=most, max_size=most)))
+
+
+def _narrow(row: Row | None) -> Row | None:
+    return None if row is None else row | {"id": row["id"] % 2, "region": "x"}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    log=logs(),
+    pieces=dense_logs(),
     rules=rules(),
-    cuts=st.lists(st.integers(0, 20), max_size=3),
     method=st.sampled_from(["copy", "insert", "upsert"]),
     table=st.sampled_from(["plain", "parts"]),
     on_error=st.sampled_from(["fail", "skip"]),
 )
 def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
-    shared: Box, log: list[Change], rules: Rules, cuts: list[int], method: Method, table: str, on_error: str
+    shared: Box, pieces: list[list[Change]], rules: Rules, method: Method, table: str, on_error: str
 ) -> None:
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method, on_error=on_error))
-    pieces = cut(log, cuts)
+    log = [change for piece in pieces for change in piece]
     found, marked, result = outcome(shared, target, pieces)
     model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7}).apply(log)
     assert found == model.rows

@@ -77,6 +77,11 @@ class ConnectorxRoute:
         if found and found[0][0]:
             self._row_bytes = max(1, int(found[0][0]))
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether PyMySQL reads for it."""
+        return self._fallback is not None
+
     def page(self, table: MySqlTable, after: Sequence[str] | None, limits: Limits) -> Iterator[tuple[pa.Table, bool]]:
         if self._fallback is None:
             limit = max(1, min(limits.rows, limits.bytes // self._row_bytes))

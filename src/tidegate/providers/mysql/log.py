@@ -12,6 +12,9 @@ from tidegate.errors import PermanentError, PositionLost, PreflightError, Unavai
 from tidegate.providers.mysql.binlog.stream import Dump
 from tidegate.providers.mysql.session import Server, Session
 
+_GRANT = "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
+"""What reading the log takes. MariaDB calls the second one BINLOG MONITOR, and knows it by this name too."""
+
 _OWN_IDS = range(2**31, 2**32 - 1)
 """Where replica ids are drawn from: administrators count theirs from 1 up."""
 
@@ -35,7 +38,7 @@ def log_status(session: Session, server: Server) -> tuple[str, int, str]:
         found = session.dicts(statement)
     except PreflightError as error:
         raise PreflightError(
-            "the account may not see where the log stands", connection=session.name, setting="GRANT REPLICATION CLIENT"
+            "the account may not see where the log stands", connection=session.name, setting=_GRANT
         ) from error
     if not found:
         raise PreflightError("the server writes no binlog", connection=session.name, setting="log_bin=ON")
@@ -52,7 +55,7 @@ def log_files(session: Session) -> list[LogFile]:
         found = session.rows("SHOW BINARY LOGS")
     except PreflightError as error:
         raise PreflightError(
-            "the account may not see which files of the log there are", connection=session.name, setting="GRANT REPLICATION CLIENT"
+            "the account may not see which files of the log there are", connection=session.name, setting=_GRANT
         ) from error
     except PermanentError as error:
         raise PreflightError("the server writes no binlog", connection=session.name, setting="log_bin=ON") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.crash import run_and_kill
 from tests.servers import MySqlServer, PostgresServer
-from tests.shop import TABLES, Shop, assert_equal
+from tests.shop import KEYS, TABLES, Shop, assert_equal, target_rows
 from tidegate.errors import SyncBusy
 from tidegate.providers.system import systems
 from tidegate.sync.mapping import Sync
@@ -73,9 +73,8 @@ def test_a_sync_that_is_running_keeps_a_second_one_out(shop: Shop, pg_database: 
             sync_once(shop, pg_database)
 
 
-def _under_a_writer(shop: Shop, target: PostgresServer, rows: int, runs: int, **options: Any) -> None:
-    """Runs, one after the other, while a writer changes all tables; equal once it has stopped."""
-    shop.fill(rows)
+def _while_writing(shop: Shop, work: Callable[[], object]) -> None:
+    """Do the work while a writer changes all tables."""
     stop = threading.Event()
 
     def write() -> None:
@@ -87,11 +86,16 @@ def _under_a_writer(shop: Shop, target: PostgresServer, rows: int, runs: int, **
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(runs):
-            sync_once(shop, target, **options)
+        work()
     finally:
         stop.set()
         writer.join()
+
+
+def _under_a_writer(shop: Shop, target: PostgresServer, rows: int, runs: int, **options: Any) -> None:
+    """Runs, one after the other, while a writer changes all tables; equal once it has stopped."""
+    shop.fill(rows)
+    _while_writing(shop, lambda: [sync_once(shop, target, **options) for _ in range(runs)])
     sync_once(shop, target, **options)
     assert_equal(shop, target)
 
@@ -103,6 +107,85 @@ def test_copy_and_catch_ups_under_a_running_writer_end_equal(shop: Shop, pg_data
 @pytest.mark.soak
 def test_a_hundred_thousand_rows_under_a_running_writer_end_equal(shop: Shop, pg_database: PostgresServer) -> None:
     _under_a_writer(shop, pg_database, rows=33_400, runs=6, batch_rows=5000)
+
+
+def test_append_holds_every_change_once_and_replays_to_the_source(shop: Shop, pg_database: PostgresServer) -> None:
+    """Copied in one view, then under a writer: the log applied in order gives the source's rows, and no row more than once."""
+    shop.fill(200)
+    _while_writing(shop, lambda: [sync_once(shop, pg_database, write_mode="append", op_column="op") for _ in range(3)])
+    sync_once(shop, pg_database, write_mode="append", op_column="op")
+    for table in TABLES:
+        width = len(KEYS[table])
+        connection = pg_database.connect()
+        with connection.cursor() as cursor:
+            # COPY writes in order into a table that is only appended to.
+            cursor.execute(f"SELECT op, * FROM ods.{table} ORDER BY ctid")
+            log = cursor.fetchall()
+        connection.close()
+        state: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for op, *values in log:
+            row = tuple(values[:-1])
+            key = row[:width]
+            if op in ("INSERT", "UPDATE_AFTER"):
+                assert key not in state, f"{op} of a row that is there: a change stands twice"
+                state[key] = row
+            else:
+                assert state.pop(key) == row, f"{op} of another row than the one that was there"
+        assert [state[key] for key in sorted(state)] == shop.rows(table)
+
+
+def test_replace_ends_with_exactly_the_rows_of_the_source(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(120)
+    sync_once(shop, pg_database, name="first")
+    shop.run(40)
+    pg_database.execute(
+        "INSERT INTO ods.customers VALUES (999999, 'stays nowhere', NULL, 0)", "DELETE FROM tidegate.tidegate_lease"
+    )
+    result = sync_once(shop, pg_database, name="second", initial="replace", batch_rows=50)
+    assert_equal(shop, pg_database)
+    assert (result.table(f"{shop.database}.customers").write.deleted or 0) > 0
+
+
+def test_merge_leaves_the_rows_that_the_source_does_not_have(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(20)
+    sync_once(shop, pg_database, name="first")
+    pg_database.execute("INSERT INTO ods.customers VALUES (999999, 'stays', NULL, 0)", "DELETE FROM tidegate.tidegate_lease")
+    sync_once(shop, pg_database, name="second", initial="merge")
+    assert set(target_rows(pg_database, "ods", "customers")) - set(shop.rows("customers")) == {(999999, "stays", None, 0)}
+
+
+def test_soft_deletes_keep_the_row_and_its_mark_until_the_key_comes_back(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(60)
+    options = {"delete_mode": "soft", "soft_delete_column": "gone"}
+    sync_once(shop, pg_database, **options)
+    before = {table: {row[: len(KEYS[table])] for row in shop.rows(table)} for table in TABLES}
+    shop.run(60)
+    sync_once(shop, pg_database, **options)
+    for table in TABLES:
+        rows = target_rows(pg_database, "ods", table)
+        assert [row[:-1] for row in rows if not row[-1]] == shop.rows(table)
+        assert before[table] <= {row[: len(KEYS[table])] for row in rows}
+
+
+@pytest.mark.parametrize("method", ["insert", "upsert"])
+def test_the_other_ways_to_write_end_in_the_same_rows(shop: Shop, pg_database: PostgresServer, method: str) -> None:
+    shop.fill(80)
+    sync_once(shop, pg_database, method=method, batch_rows=30)
+    shop.run(40)
+    sync_once(shop, pg_database, method=method)
+    assert_equal(shop, pg_database)
+
+
+def test_a_table_that_gained_a_column_goes_on_with_it(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(10)
+    sync_once(shop, pg_database)
+    shop.run(5)
+    shop.server.execute(
+        f"ALTER TABLE {shop.database}.customers ADD COLUMN email VARCHAR(50)",
+        f"UPDATE {shop.database}.customers SET email = 'a@b.example' WHERE id IS NOT NULL LIMIT 3",
+    )
+    sync_once(shop, pg_database)
+    assert target_rows(pg_database, "ods", "customers") == shop.rows("customers")
 
 
 SMALL = {"batch_rows": 20, "max_retries": 0}

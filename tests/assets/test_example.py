@@ -2,17 +2,24 @@
 
 import runpy
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 
 from tests.servers import MySqlServer, PostgresServer
 from tests.shop import TABLES, Shop, assert_equal
+from tidegate.assets import PostgresResource
+from tidegate.changes.schema import TableName
+from tidegate.verify.compare import compare
 
 pytestmark = pytest.mark.dagster
 
-EXAMPLE = Path(__file__).parents[2] / "example_dags" / "mysql_cdc_to_postgres_dagster.py"
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+EXAMPLE = EXAMPLES / "mysql_cdc_to_postgres_dagster.py"
+RECORDED = EXAMPLES / "data" / "shop"
 
 
 @pytest.fixture
@@ -68,3 +75,25 @@ def test_its_job_copies_the_shop_then_brings_changes(
     shop.run(20)
     assert job.execute_in_process(instance=instance).success
     assert_equal(shop, pg_database)
+
+
+@pytest.mark.postgres
+def test_it_replays_the_recorded_shop_in_three_runs(
+    load: Callable[..., dg.Definitions], warehouse: PostgresResource, pg_database: PostgresServer, instance: dg.DagsterInstance
+) -> None:
+    defs = load(SHOP_CHANGES_URL=str(RECORDED), **warehouse_of(pg_database))
+    job = defs.resolve_job_def(defs.resolve_schedule_def("shop_to_ods_every_five_minutes").job_name)
+    rows = []
+    for _ in range(4):
+        result = job.execute_in_process(instance=instance)
+        metadata = [event.materialization.metadata for event in result.get_asset_materialization_events()]
+        rows.append(sum(int(str(table["tidegate/rows"].value)) for table in metadata))
+    assert all(rows[:3])
+    assert rows[3] == 0
+    for table in TABLES:
+        expected = pq.read_table(RECORDED / "expected" / f"{table}.parquet")
+        with closing(warehouse.sink()) as sink:
+            found = sink.describe(TableName("ods", table))
+        assert found is not None
+        difference = compare(expected, warehouse.read(f"ods.{table}"), found.key)
+        assert difference.equal, f"{table}: {difference}"

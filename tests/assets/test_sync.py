@@ -1,13 +1,14 @@
 """The assets of a sync, from a real MariaDB into a real PostgreSQL."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from tests.servers import MySqlServer, PostgresServer
-from tidegate.assets import MysqlResource, PostgresResource, TableTranslator, TidegateResource, tidegate_assets
+from tidegate.assets import MysqlResource, PostgresResource, TableTranslator, TidegateIOManager, TidegateResource, tidegate_assets
 from tidegate.errors import ConfigError
 from tidegate.sync.mapping import Sync, TableMapping
 
@@ -162,6 +163,30 @@ def test_a_transient_error_is_retried_by_the_policy(shop: str, materialize: Mate
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 2
 
 
+def test_a_sync_that_is_under_way_is_left_alone_and_tried_again(
+    shop: str, warehouse: PostgresResource, pg_database: PostgresServer, materialize: Materialize
+) -> None:
+    with closing(warehouse.sink()) as sink:
+        sink.ledger.setup()
+        sink.ledger.acquire("shop_to_ods", "another run", 600)
+        result = materialize(assets_of(shop, retry_policy=dg.RetryPolicy(max_retries=1)), raise_on_error=False)
+    assert "SyncBusy" in failure_of(result)
+    assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
+    assert select(pg_database, "SELECT to_regclass('ods.customers')") == [(None,)]
+
+
+def test_the_retry_of_a_run_takes_over_the_lease_that_it_left(
+    shop: str, warehouse: PostgresResource, pg_database: PostgresServer, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    killed = instance.add_run(dg.DagsterRun("job"))
+    with closing(warehouse.sink()) as sink:
+        sink.ledger.setup()
+        sink.ledger.acquire("shop_to_ods", f"{killed.run_id}/shop_to_ods", 600)
+    retry = {"dagster/parent_run_id": killed.run_id, "dagster/root_run_id": killed.run_id, "dagster/retry_number": "1"}
+    assert materialize(assets_of(shop), tags=retry).success
+    assert select(pg_database, "SELECT count(*) FROM ods.customers") == [(2,)]
+
+
 def test_a_table_that_another_sync_owns_is_refused(shop: str, materialize: Materialize) -> None:
     materialize(assets_of(shop))
     tables = [f"{shop}.customers"]
@@ -222,8 +247,6 @@ def test_all_runs_of_a_sync_share_a_pool() -> None:
 def test_what_follows_can_read_a_synced_table_through_the_io_manager(
     shop: str, mariadb: MySqlServer, warehouse: PostgresResource, instance: dg.DagsterInstance
 ) -> None:
-    from tidegate.assets import TidegateIOManager
-
     seen = []
 
     @dg.asset(ins={"orders": dg.AssetIn(key=["bronze", "orders"], input_manager_key="tables")})

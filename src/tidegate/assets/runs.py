@@ -7,7 +7,8 @@ import dagster as dg
 
 from tidegate.errors import PermanentError
 
-_RETRY_TAGS = ("dagster/is_resume_retry", "dagster/retry_number")
+_RETRY_TAGS = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry", "dagster/retry_number")
+_PARENT_TAG = "dagster/parent_run_id"
 
 
 def origin(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
@@ -16,10 +17,10 @@ def origin(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     Retries of a step stay in their run. A retry of a run, automatic or "from failure", is a new run; one that somebody started
     over from the beginning is new work.
     """
-    while any(run.tags.get(tag, "false") not in ("false", "0") for tag in _RETRY_TAGS) and run.parent_run_id is not None:
-        parent = instance.get_run_by_id(run.parent_run_id)
+    while any(run.tags.get(tag, "false") not in ("false", "0") for tag in _RETRY_TAGS) and _PARENT_TAG in run.tags:
+        parent = instance.get_run_by_id(run.tags[_PARENT_TAG])
         if parent is None:
-            return run.parent_run_id
+            return run.tags[_PARENT_TAG]
         run = parent
     return run.run_id
 

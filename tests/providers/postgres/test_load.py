@@ -389,3 +389,26 @@ def test_batches_with_fewer_columns_than_the_table_are_merged_beside_full_ones(b
     target = box.target(schema_of(wide, "id"))
     box.write(target, inserts(wide, "id"), inserts(people((1, "A"), (3, "c")), "id"), inserts(wide.slice(1), "id"))
     assert rows(box) == [(1, "A", "x"), (2, "b", "y"), (3, "c", None)]
+
+
+def test_a_partitioned_table_is_merged_with_the_same_counts(box: Box, method: str) -> None:
+    box.execute("CREATE SCHEMA ods; CREATE TABLE ods.t (id bigint PRIMARY KEY, v bigint, gone boolean) PARTITION BY RANGE (id)")
+    box.execute("CREATE TABLE ods.p PARTITION OF ods.t FOR VALUES FROM (0) TO (100)")
+    box.execute("INSERT INTO ods.t VALUES (1, 5, NULL), (2, 5, false), (3, 5, true)")
+    table = pa.table({"id": [1, 2, 3, 4], "v": [4, 6, 1, 1]})
+    options: dict[str, Any] = {"version_column": "v", "delete_mode": "soft", "soft_delete_column": "gone"}
+    target = box.target(schema_of(table, "id"), method=method, **options)
+    assert counts(box.write(target, inserts(table, "id"))) == {"inserted": 1, "updated": 2, "ignored": 1}
+    assert rows(box) == [(1, 5, None), (2, 6, False), (3, 1, False), (4, 1, False)]
+    with pytest.raises(RowRefused, match=r"no partition of relation"):
+        box.write(target, inserts(pa.table({"id": [200], "v": [1]}), "id"))
+
+
+def test_columns_that_the_table_lacks_are_said_before_anything_is_sent(box: Box, method: str) -> None:
+    box.write(box.target(SCHEMA, method=method), inserts(FIRST, "id"))
+    wider = FIRST.append_column("age", pa.array([1, 2]))
+    target = box.target(schema_of(wider, "id"), method=method)
+    load = box.sink.begin([target], None)
+    with pytest.raises(SchemaError, match="the table lacks age"):
+        load.write(target, inserts(wider, "id"))
+    load.abort()

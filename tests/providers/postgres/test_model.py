@@ -31,7 +31,7 @@ def shared(postgres: PostgresServer) -> Iterator[Box]:
     box = Box(PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database="model"))
     box.execute(
         "CREATE SCHEMA ods",
-        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint, "
+        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
         "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region))",
         "CREATE TABLE ods.parts (LIKE ods.plain INCLUDING DEFAULTS, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
         "CREATE TABLE ods.part1 PARTITION OF ods.parts FOR VALUES IN ('x', 'X')",
@@ -99,7 +99,7 @@ def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method, on_error=on_error))
     log = [change for piece in pieces for change in piece]
     found, marked, result = outcome(shared, target, pieces)
-    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7}).apply(log)
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log)
     assert found == model.rows
     assert marked == model.marked
     moves = sum(

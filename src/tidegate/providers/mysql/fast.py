@@ -25,8 +25,8 @@ from tidegate.sync.protocols import Limits
 
 logger = logging.getLogger(__name__)
 
-_DIGITS, _SCALE = 28, 10
-"""What connectorx's decimal holds."""
+_WHOLE_DIGITS, _SCALE = 18, 10
+"""What connectorx's decimal surely holds: it has 96 bits, and rescales every value to ten digits after the point."""
 _GUESSED_ROW_BYTES = 256
 
 
@@ -44,7 +44,7 @@ def fast_route(session: Session, table: MySqlTable) -> Route | None:
 def expression(column: MySqlColumn) -> str:
     """What is selected for the column over the binary protocol."""
     chosen = _EXPRESSIONS.get(column.data_type, "{}")
-    if column.data_type == "decimal" and (column.precision > _DIGITS or column.scale > _SCALE):
+    if column.data_type == "decimal" and (column.precision - column.scale > _WHOLE_DIGITS or column.scale > _SCALE):
         chosen = "CAST({} AS CHAR)"
     return chosen.format(quote(column.name))
 

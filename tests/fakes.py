@@ -213,10 +213,11 @@ class FakeSink:
     tables: Tables
     faults: Faults = field(default_factory=Faults)
     name: str = "fake_target"
+    transactional = True
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(True, {}, defaults={"batch_rows": 2, "max_retries": 0, "retry_wait": 0.0})
+        return Capabilities(self.transactional, {}, defaults={"batch_rows": 2, "max_retries": 0, "retry_wait": 0.0})
 
     def describe(self, table: TableName) -> TableSchema | None:
         return None
@@ -411,6 +412,7 @@ class MemoryTransport:
 class LabelledSink(FakeSink):
     """A target like StarRocks: each load is atomic under its label, nothing spans two loads."""
 
+    transactional = False
     store: MemoryStore = field(default_factory=MemoryStore)
     transport: MemoryTransport = field(init=False)
 

@@ -250,6 +250,19 @@ def test_an_input_comes_as_its_annotation_asks(customers: PostgresServer, materi
     assert as_rows(seen[0]) == [{"id": big, "name": "Ann"}]
 
 
+def test_integers_with_nulls_stay_exact_in_pandas(pg_database: PostgresServer, materialize: Any) -> None:
+    seen = []
+
+    @dg.asset(ins={"numbers": dg.AssetIn(key=["ods", "numbers"], input_manager_key="warehouse")})
+    def look(numbers: pd.DataFrame) -> None:
+        seen.extend(numbers.sort_values("id")["n"].tolist())
+
+    big = 2**53 + 1
+    rows = [{"id": 1, "n": big}, {"id": 2, "n": None}]
+    materialize(asset_of(rows, {"tidegate/key": "id"}, key=["ods", "numbers"]), look)
+    assert seen == [big, pd.NA]
+
+
 def test_an_input_may_ask_for_some_columns(customers: PostgresServer, materialize: Any) -> None:
     seen = []
 

@@ -176,6 +176,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
             problems.append(PreflightError(what, connection=sink.name, table=target.table, setting="initial='replace' or 'merge'"))
     elif isinstance(position, SnapshotPosition):
         action, copy = "resume copy", entry.copy
+        if copy == "fresh" and not sink.capabilities.transactional:
+            copy = "merge"  # a page that nobody recorded may be in
     else:
         action = "changes"
     consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options))

@@ -168,7 +168,14 @@ class _Run:
             else:
                 self.positions |= starts
         if apart:
-            self.positions |= self.source.start([table.source for table in apart], consistent=False)
+            starts = self.source.start([table.source for table in apart], consistent=False)
+            self.positions |= starts
+            # Before the first page: without transactions its rows may be in though nothing else says whose they are.
+            copies = {table.source: table.copy for table in apart if isinstance(starts[table.source], SnapshotPosition)}
+            entries = [self._entry(table, starts[table], copy) for table, copy in copies.items()]
+            if entries:
+                self.sink.ledger.record(self.lease, entries)
+                self.schemas |= {entry.table: self.targets[entry.table].schema for entry in entries}
 
     def _copy_together(self, tables: Sequence[TablePlan], starts: Mapping[TableName, Position]) -> None:
         """One view of all these tables, one load, one commit."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from tests.providers.mysql.reading import Database
 from tests.servers import MySqlServer
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from tests.servers import MySqlServer
 
+from tests.servers import MySqlServer
 from tidegate.changes.batch import ChangeBatch, Chunk, RowKind
 from tidegate.changes.position import Position
 from tidegate.changes.schema import TableName

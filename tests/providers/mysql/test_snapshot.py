@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 import pytest
+
 from tests.providers.mysql.reading import Database, apply, changes, copy_chunks, rows
 from tests.servers import running, start_mariadb, wait_until
-
 from tidegate.changes.position import BinlogPosition, SnapshotPosition, from_json, to_json
 from tidegate.errors import PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.routes import PyMySqlRoute
@@ -170,13 +170,16 @@ def test_dates_that_no_calendar_has_are_null_in_copy_and_changes(db: Database) -
     begin = source.head()
     db.execute(
         "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
-        "INSERT INTO t VALUES (1, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00'), (2, '2024-02-30', '2024-02-30 01:02:03', NULL),"
-        "(3, '2024-00-01', '2024-01-00 00:00:00', NULL), (4, '2024-02-29', '2024-02-29 23:59:59.99', '2024-02-29 00:00:01')",
+        "INSERT INTO t VALUES (1, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00')",
+        "INSERT INTO t VALUES (2, '2024-02-30', '2024-02-30 01:02:03', NULL), (3, '2024-00-01', '2024-01-00 00:00:00', NULL)",
+        "INSERT INTO t VALUES (4, '2024-02-29', '2024-02-29 23:59:59.99', '2024-02-29 00:00:01')",
     )
     copied = rows(copy_chunks(source, db.table("t")))
     followed = rows(changes(source, {db.table("t"): begin}))
     assert followed.equals(copied)
-    assert [[value is None for value in row.values()] for row in copied.to_pylist()] == [[False, True, True, True]] * 3 + [[False] * 4]
+    assert [[value is None for value in row.values()] for row in copied.to_pylist()] == [[False, True, True, True]] * 3 + [
+        [False] * 4
+    ]
 
 
 def test_a_copy_under_writes_and_the_changes_after_it_give_what_the_source_holds(db: Database) -> None:
@@ -239,7 +242,9 @@ def test_a_commit_that_is_in_the_log_but_not_yet_visible_is_in_the_changes_after
         "--rpl-semi-sync-master-wait-no-slave=ON",
     )
     with running(start_mariadb, *options) as server:
-        server.execute("SET GLOBAL rpl_semi_sync_master_enabled = OFF", "CREATE DATABASE shop", "CREATE TABLE shop.t (k INT PRIMARY KEY)")
+        server.execute(
+            "SET GLOBAL rpl_semi_sync_master_enabled = OFF", "CREATE DATABASE shop", "CREATE TABLE shop.t (k INT PRIMARY KEY)"
+        )
         server.execute("INSERT INTO shop.t VALUES (1)", "SET GLOBAL rpl_semi_sync_master_enabled = ON")
         db = Database(server, "shop")
         table = db.table("t")
@@ -286,7 +291,7 @@ def test_a_page_that_connectorx_cannot_read_is_read_by_pymysql(db: Database, cap
     source = db.source()
     session = Session(source._values, "shop_mysql")
     table = read_table(session, db.table("t"))
-    route = ConnectorxRoute(session, table)
+    route = ConnectorxRoute(session)
     position = SnapshotPosition(source.head())
     fast = rows(list(copy(route, table, position, Limits(rows=1))))
     assert route.gave_up

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.providers.mysql.reading import Database, changes, rows
 
+from tests.providers.mysql.reading import Database, changes, rows
 from tidegate.changes.batch import RowKind
 from tidegate.changes.position import SnapshotPosition
 from tidegate.providers.mysql.fast import ConnectorxRoute
@@ -20,7 +20,6 @@ from tidegate.providers.mysql.routes import PyMySqlRoute
 from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.snapshot import copy
 from tidegate.providers.mysql.types import read_table
-from tidegate.sync.protocols import Limits
 from tidegate.sync.protocols import Limits
 
 pytestmark = pytest.mark.mysql
@@ -95,7 +94,10 @@ ENUM = "ENUM('red', 'it''s', 'ü,b', 'q\"\\\\')"
 SET_LABELS = ("a", "b'c", "dé", "e")
 SET = "SET('a', 'b''c', 'dé', 'e')"
 sets = st.sets(st.sampled_from(SET_LABELS)).map(
-    lambda chosen: (str(sum(1 << SET_LABELS.index(label) for label in chosen)), ",".join(label for label in SET_LABELS if label in chosen))
+    lambda chosen: (
+        str(sum(1 << SET_LABELS.index(label) for label in chosen)),
+        ",".join(label for label in SET_LABELS if label in chosen),
+    )
 )
 UTC = datetime.UTC
 
@@ -174,6 +176,10 @@ def row() -> st.SearchStrategy[list[Value]]:
     return st.tuples(*[st.just(("NULL", None)) | strategy for _, strategy in COLUMNS.values()]).map(list)
 
 
+def assignments(values: Sequence[Value]) -> str:
+    return ", ".join(f"`{name}` = {literal}" for name, (literal, _) in zip(COLUMNS, values, strict=True))
+
+
 def same(found: Any, expected: Any) -> bool:
     return bool(found == expected) and type(found) is type(expected)
 
@@ -200,7 +206,7 @@ def test_copy_and_changes_give_what_was_written(db: Database, written: list[list
     db.execute(mode, f"INSERT INTO every_type VALUES {inserted}")
     session = Session(source._values, "shop_mysql")
     described = read_table(session, table)
-    fast = ConnectorxRoute(session, described)
+    fast = ConnectorxRoute(session)
     for route in (fast, PyMySqlRoute(session)):
         copied = rows(list(copy(route, described, SnapshotPosition(begin), Limits(3)))).to_pylist()
         check(copied, written, f"copy by {type(route).__name__}")
@@ -208,14 +214,8 @@ def test_copy_and_changes_give_what_was_written(db: Database, written: list[list
     session.close()
 
     second = [later.draw(row()) for _ in written]
-    db.execute(
-        mode,
-        *(
-            f"UPDATE every_type SET {', '.join(f'`{name}` = {literal}' for name, (literal, _) in zip(COLUMNS, values, strict=True))} WHERE id = {i}"
-            for i, values in enumerate(second)
-        ),
-        "DELETE FROM every_type ORDER BY id",
-    )
+    db.execute(mode, *(f"UPDATE every_type SET {assignments(values)} WHERE id = {i}" for i, values in enumerate(second)))
+    db.execute("DELETE FROM every_type ORDER BY id")
     chunks = changes(source, {table: begin})
     (batch,) = chunks[0].batches
     assert batch.schema == source.schema(table)

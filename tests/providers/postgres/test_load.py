@@ -412,3 +412,24 @@ def test_columns_that_the_table_lacks_are_said_before_anything_is_sent(box: Box,
     with pytest.raises(SchemaError, match="the table lacks age"):
         load.write(target, inserts(wider, "id"))
     load.abort()
+
+
+def test_looking_at_a_table_in_the_middle_of_a_load_takes_nothing_from_it(box: Box) -> None:
+    target = box.target(SCHEMA)
+    box.prepare(target)
+    load = box.sink.begin([target], None)
+    load.write(target, inserts(FIRST, "id"))
+    assert box.sink.inspect(target).empty
+    other = box.sink.begin([target], None)
+    other.abort()
+    load.write(target, inserts(people((3, "cid")), "id"))
+    load.commit([])
+    load.abort()
+    assert len(rows(box)) == 3
+
+
+def test_loads_one_after_the_other_share_a_connection(box: Box) -> None:
+    target = box.target(SCHEMA)
+    for _ in range(3):
+        box.write(target, inserts(FIRST, "id"))
+    assert box.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidegate'") == [(1,)]

@@ -18,7 +18,7 @@ from tidegate.errors import SchemaError
 from tidegate.providers.mysql import dates
 from tidegate.providers.mysql.columns import of_binary
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
-from tidegate.providers.mysql.select import page_query
+from tidegate.providers.mysql.select import key_texts, page_query
 from tidegate.providers.mysql.session import Session, quote
 from tidegate.providers.mysql.types import GEOMETRIES, MySqlColumn, MySqlTable
 from tidegate.sync.protocols import Limits
@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 _WHOLE_DIGITS, _SCALE = 18, 10
 """What connectorx's decimal surely holds: it has 96 bits, and rescales every value to ten digits after the point."""
-_GUESSED_ROW_BYTES = 256
+_PROBE_ROWS = 16
+"""Read first, to learn how large rows are."""
 
 
 def fast_route(session: Session, table: MySqlTable) -> Route | None:
@@ -38,7 +39,7 @@ def fast_route(session: Session, table: MySqlTable) -> Route | None:
         return None
     if any(column.data_type in GEOMETRIES for column in table.columns):
         return None
-    return ConnectorxRoute(session, table)
+    return ConnectorxRoute(session)
 
 
 def expression(column: MySqlColumn) -> str:
@@ -66,16 +67,10 @@ _EXPRESSIONS = {
 class ConnectorxRoute:
     """Pages of a keyed table over connectorx. At the first page that it can't read, PyMySQL takes over for the rest."""
 
-    def __init__(self, session: Session, table: MySqlTable) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._fallback: PyMySqlRoute | None = None
-        self._row_bytes = _GUESSED_ROW_BYTES
-        found = session.rows(
-            "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-            (table.where.schema, table.where.name),
-        )
-        if found and found[0][0]:
-            self._row_bytes = max(1, int(found[0][0]))
+        self._row_bytes = 0
 
     @property
     def gave_up(self) -> bool:
@@ -84,19 +79,36 @@ class ConnectorxRoute:
 
     def page(self, table: MySqlTable, after: Sequence[str] | None, limits: Limits) -> Iterator[tuple[pa.Table, bool]]:
         if self._fallback is None:
-            limit = max(1, min(limits.rows, limits.bytes // self._row_bytes))
-            found = self._read(page_query(table, after, limit, expression), table)
+            found = self._page(table, after, limits)
             if found is not None:
-                if found.num_rows:
-                    self._row_bytes = max(1, found.nbytes // found.num_rows)
-                yield found, found.num_rows < limit
+                yield found
                 return
             self._fallback = PyMySqlRoute(self._session)
         yield from self._fallback.page(table, after, limits)
 
-    def _read(self, sql: str, table: MySqlTable) -> pa.Table | None:
-        """A page; None if connectorx could not read it."""
+    def _page(self, table: MySqlTable, after: Sequence[str] | None, limits: Limits) -> tuple[pa.Table, bool] | None:
+        """A page, and whether it is the last; None if connectorx could not read it. The rows of the page before tell its size."""
+        if not self._row_bytes:
+            probe = self._read(table, after, min(_PROBE_ROWS, limits.rows))
+            if probe is None or probe.num_rows < _PROBE_ROWS:
+                return None if probe is None else (probe, probe.num_rows < limits.rows)
+            self._row_bytes = max(1, probe.nbytes // probe.num_rows)
+            after = key_texts(table, probe)
+        else:
+            probe = table.schema.arrow().empty_table()
+        limit = max(1, min(limits.rows, limits.bytes // self._row_bytes) - probe.num_rows)
+        found = self._read(table, after, limit)
+        if found is None:
+            return None
+        if found.num_rows:
+            self._row_bytes = max(1, found.nbytes // found.num_rows)
+        return pa.concat_tables([probe, found]), found.num_rows < limit
+
+    def _read(self, table: MySqlTable, after: Sequence[str] | None, limit: int) -> pa.Table | None:
+        """The next ``limit`` rows; None if connectorx could not read them."""
         import connectorx
+
+        sql = page_query(table, after, limit, expression)
 
         try:
             raw = connectorx.read_sql(_url(self._session.values), sql, return_type="arrow", protocol="binary")

@@ -37,9 +37,7 @@ def log_status(session: Session, server: Server) -> tuple[str, int, str]:
     try:
         found = session.dicts(statement)
     except PreflightError as error:
-        raise PreflightError(
-            "the account may not see where the log stands", connection=session.name, setting=_GRANT
-        ) from error
+        raise PreflightError("the account may not see where the log stands", connection=session.name, setting=_GRANT) from error
     if not found:
         raise PreflightError("the server writes no binlog", connection=session.name, setting="log_bin=ON")
     if server.mariadb:

@@ -17,7 +17,7 @@ from tidegate.sync.protocols import Limits
 
 logger = logging.getLogger(__name__)
 
-_FIRST_BLOCK, _LARGEST_BLOCK = 200, 5000
+_FIRST_BLOCK, _LARGEST_BLOCK = 16, 5000
 
 
 class Route(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
-from tidegate.errors import LeaseLost, RowRefused, SchemaError
+from tidegate.errors import RowRefused, SchemaError
 from tidegate.providers.postgres.catalog import Catalog
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
 from tidegate.providers.postgres.quarantine import QuarantineTable
@@ -21,7 +21,7 @@ from tidegate.providers.postgres.writer import TableWriter, seen_table
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Method
 from tidegate.sync.protocols import Copy, Entry, Lease, Window
-from tidegate.sync.quarantine import Refused, isolate
+from tidegate.sync.quarantine import isolate
 from tidegate.sync.results import WriteResult
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,9 @@ class PostgresLoad:
         ledger: PostgresLedger,
         lease: Lease | None,
         window: Window | None,
+        done: Callable[[], None],
     ) -> None:
+        self._done, self._over = done, False
         self._session, self._sql, self._catalog, self._ledger = session, sql, catalog, ledger
         self._lease = lease
         self._sync = lease.sync if lease is not None else ""
@@ -81,14 +83,21 @@ class PostgresLoad:
         try:
             if self._lease is not None:
                 self._ledger.append(self._session, self._lease, entries)
+            elif entries:
+                raise AssertionError("entries of a load without a lease")
             self._session.commit()
-        except LeaseLost:
-            self._session.rollback()
+        except BaseException:
+            self.abort()
             raise
+        self._over = True
+        self._done()
 
     def abort(self) -> None:
         """Give up: nothing was written. Doesn't raise."""
-        self._session.rollback()
+        if not self._over:
+            self._over = True
+            self._session.rollback()
+            self._done()
 
     # Refused rows
 
@@ -96,14 +105,13 @@ class PostgresLoad:
         """Write all but the refused changes; store or count these."""
         options = writer.target.options
         quarantine = self._quarantine(writer) if options.on_error == "quarantine" else None
-        refused: list[Refused] = []
         waiting = 0
         if quarantine is not None:
             wait = quarantine.waiting(batch, append=options.write_mode == "append")
             if wait.any():
                 held = batch.filter(wait)
                 waiting = held.events()
-                quarantine.hold(Refused(held, RowRefused("")), "waits for the quarantined changes of its key")
+                quarantine.hold(held, "waits for the quarantined changes of its key")
                 batch = batch.filter(~wait)
 
         def attempt(part: ChangeBatch) -> WriteResult:
@@ -128,7 +136,7 @@ class PostgresLoad:
                 log.warning(what, writer.table.name, count, len(refused))
             return result
         for item in refused:
-            quarantine.hold(item, str(item.error))
+            quarantine.hold(item.batch, str(item.error))
         result.quarantined += count + waiting
         if count or waiting:
             log.warning("%s: %d changes were refused or wait for such; see %s", writer.table.name, count + waiting, quarantine.name)

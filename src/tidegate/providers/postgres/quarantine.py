@@ -15,7 +15,7 @@ from tidegate.changes.batch import FILE, OFFSET, PRESENT, ROW, TIME, ChangeBatch
 from tidegate.changes.schema import TableName
 from tidegate.providers.postgres.encode import text_rows
 from tidegate.providers.postgres.session import Session
-from tidegate.sync.quarantine import Refused, components
+from tidegate.sync.quarantine import components
 
 Key = tuple[str, ...]
 
@@ -35,17 +35,17 @@ class QuarantineTable:
         for entry, keys in rows:
             self._open[entry] = {tuple(key) for key in json.loads(keys)}
 
-    def hold(self, refused: Refused, error: str) -> None:
+    def hold(self, batch: ChangeBatch, error: str) -> None:
         """Keep changes, their positions and the error; the text holds no values."""
         entry = uuid.uuid4().hex
-        keys = sorted(set(_keys(refused.batch)))
+        keys = sorted(set(_keys(batch)))
         self._session.run(
             f"INSERT INTO {self._table} (id, sync, target_schema, target_table, keys, events, error, at) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())",
             (
                 *(entry, self._sync, self._target.schema, self._target.name),
                 json.dumps([list(key) for key in keys]),
-                json.dumps(list(_events(refused.batch))),
+                json.dumps(list(_events(batch))),
                 error,
             ),
         )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import psycopg2
 import psycopg2.extensions
 
-from tidegate.errors import ConflictError, PermanentError, PreflightError, RowRefused, SchemaError, TidegateError, Unavailable
+from tidegate.errors import PermanentError, PreflightError, RowRefused, SchemaError, TidegateError, Unavailable
 
 IDLE_SECONDS = 3600
 """A transaction that its client has left alone for this long is ended by the server: its machine is gone."""
@@ -274,10 +274,6 @@ def _row_refused(error: psycopg2.Error, code: str, text: str, where: dict[str, A
 
 class DuplicateKey(RowRefused):
     """A unique constraint refused a row."""
-
-    def conflict(self) -> ConflictError:
-        """The same for ``conflict_mode='strict'``."""
-        return ConflictError(str(self), setting="conflict_mode")
 
 
 class AlreadyThere(PermanentError):

@@ -66,7 +66,8 @@ class PostgresSink:
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values, self._name = values, name
-        self._session: Session | None = None
+        self._idle: list[Session] = []
+        self._busy: set[Session] = set()
         self._default_schema: str | None = None
         self._schema_lock = threading.Lock()
         self._ledger = PostgresLedger(self.connect, self.sql, values["ledger_schema"], values["login"], self.resolve)
@@ -117,34 +118,35 @@ class PostgresSink:
     def inspect(self, target: Target) -> Preparation:
         """Compare the table with what is to come. Reads only."""
         target = replace(target, table=self.resolve(target.table))
-        session = self._own_session()
+        session = self._take()
         try:
             return Inspector(session, self.catalog, self.sql, self._values["login"]).inspect(target)
         finally:
             session.rollback()
+            self._give_back(session)
 
     def prepare(self, target: Target, preparation: Preparation) -> None:
-        """Run the preparation's statements, in one transaction. PreflightError if the account may not."""
+        """Run the preparation's statements, each in a transaction of its own. PreflightError if the account may not."""
         for statement in preparation.ddl:
-            # One by one: that another run creates the same at this moment takes nothing from the others.
             self._create(statement, target.table)
 
     def _create(self, statement: str, table: TableName) -> None:
-        session = self._own_session()
+        session = self._take()
         try:
             session.run(statement, table=table)
             session.commit()
         except (AlreadyThere, DuplicateKey):
+            return  # by another run, at this moment
+        finally:
             session.rollback()
-        except BaseException:
-            session.rollback()
-            raise
+            self._give_back(session)
 
     def begin(
         self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
     ) -> PostgresLoad:
-        """Open a load: a transaction on the sink's connection. One at a time."""
-        return PostgresLoad(self._own_session(), self.sql, self.catalog, self._ledger, lease, window)
+        """Open a load: a transaction on a connection that is the load's own until it is committed or aborted."""
+        session = self._take()
+        return PostgresLoad(session, self.sql, self.catalog, self._ledger, lease, window, done=lambda: self._give_back(session))
 
     def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The table's rows in canonical types, in no order, on a connection of its own.
@@ -159,12 +161,19 @@ class PostgresSink:
 
     def close(self) -> None:
         """Close the connections; what was not committed is undone."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        for session in (*self._idle, *self._busy):
+            session.close()
+        self._idle, self._busy = [], set()
         self._ledger.close()
 
-    def _own_session(self) -> Session:
-        if self._session is None or self._session.closed:
-            self._session = self.connect()
-        return self._session
+    def _take(self) -> Session:
+        """A connection that nobody else uses: a load's transaction must see no other's rollback."""
+        session = self._idle.pop() if self._idle else self.connect()
+        self._busy.add(session)
+        return session
+
+    def _give_back(self, session: Session) -> None:
+        if session in self._busy:
+            self._busy.discard(session)
+            if not session.closed:
+                self._idle.append(session)

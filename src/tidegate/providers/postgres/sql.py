@@ -55,10 +55,6 @@ class PostgresSql:
     def table(self, table: TableName) -> str:
         return f"{self.name(table.schema)}.{self.name(table.name)}" if table.schema else self.name(table.name)
 
-    def text(self, value: str) -> str:
-        """A string literal (``standard_conforming_strings`` is on)."""
-        return "'" + value.replace("'", "''") + "'"
-
     def _same_key(self, key: Sequence[str]) -> str:
         return " AND ".join(f"t.{self.name(item)} = s.{self.name(item)}" for item in key)
 
@@ -96,10 +92,6 @@ class PostgresSql:
             f"CREATE TEMPORARY TABLE {self.name(stage)} ON COMMIT DROP AS "
             f"SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
         )
-
-    def create_lane(self, lane: TableName, table: TableName, columns: Sequence[str]) -> str:
-        """A staging table that several connections see."""
-        return f"CREATE UNLOGGED TABLE {self.table(lane)} AS SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
 
     def create_seen(self, seen: TableName, table: TableName, key: Sequence[str]) -> str:
         """The keys that a copy brought. A logged table: the server empties unlogged ones after a crash."""

@@ -93,7 +93,7 @@ class EventReader:
                 connection=self._task.connection,
                 position=self._task.until,
             )
-        if self._in_transaction:
+        if self._in_transaction or (self._file == self._task.until.file and self._pos > self._task.until.offset):
             raise PositionLost(
                 "the position to read up to lies inside a transaction", connection=self._task.connection, position=self._task.until
             )

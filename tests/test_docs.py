@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from tidegate.changes import rules
+from tidegate.providers.mysql.binlog.events import EVENTS
 from tidegate.providers.system import System, systems
 from tidegate.sync import options as write_options
 from tidegate.sync.protocols import Capabilities
@@ -54,6 +55,16 @@ def matrix() -> str:
 def test_the_matrix_of_targets_is_what_they_declare() -> None:
     text = (ROOT / "docs" / "targets.md").read_text()
     assert matrix() in text, f"docs/targets.md should hold:\n\n{matrix()}"
+
+
+def events() -> str:
+    """The table of binlog events as docs/mysql.md has to hold it."""
+    lines = ["| number | event | what becomes of it | why |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {number} | `{name}` | {fate.value} | {why} |" for number, (name, fate, why) in EVENTS.items())])
+
+
+def test_the_table_of_binlog_events_is_the_one_in_the_code() -> None:
+    assert events() in (ROOT / "docs" / "mysql.md").read_text(), f"docs/mysql.md should hold:\n\n{events()}"
 
 
 def test_every_refusal_of_a_target_has_a_reason() -> None:

@@ -102,11 +102,12 @@ class PostgresSink:
 
     def describe(self, table: TableName) -> TableSchema | None:
         """The table as it is, its primary key as the key; None if there is none."""
-        session = self._own_session()
+        session = self._take()
         try:
             found = self.catalog.table(session, self.resolve(table))
         finally:
             session.rollback()
+            self._give_back(session)
         if found is None:
             return None
         columns = []

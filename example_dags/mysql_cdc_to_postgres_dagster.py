@@ -38,7 +38,7 @@ shop_to_ods = tidegate_assets(
     schema="ods",
     group_name="ods",
     kinds={shop.system.name, "postgres"},
-    retry_policy=dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL),
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=30),
 )
 
 every_five_minutes = dg.ScheduleDefinition(

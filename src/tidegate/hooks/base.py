@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
 from tidegate.errors import ConfigError, TidegateError
+from tidegate.providers.probe import probe
 from tidegate.providers.system import System, system_of
 from tidegate.sync.protocols import Sink, Source
 from tidegate.sync.verbs import Verbs
@@ -54,12 +54,7 @@ class TidegateHook(Verbs, BaseHook):
             system, values = self._system()
         except TidegateError as error:
             return False, str(error)
-        tried = []
-        if system.source is not None:
-            tried.append(_try_source(system, values, self.conn_id))
-        if system.sink is not None:
-            tried.append(_try_sink(system, values, self.conn_id))
-        return any(good for good, _ in tried), "; ".join(text for _, text in tried)
+        return probe(system, values, self.conn_id)
 
     def _system(self) -> tuple[System, dict[str, Any]]:
         connection = self.get_connection(self.conn_id)
@@ -83,25 +78,3 @@ def given_fields(system: System, connection: Connection) -> dict[str, Any]:
         extras = {name: value for name, value in extras.items() if name in names}
     columns = {field.name: getattr(connection, field.standard) for field in system.fields if field.standard}
     return {**extras, **{name: value for name, value in columns.items() if value not in (None, "")}}
-
-
-def _try_source(system: System, values: dict[str, Any], conn_id: str) -> tuple[bool, str]:
-    try:
-        with closing(system.open_source(values, conn_id)) as source:
-            findings = source.preflight({})
-            if findings.problems:
-                return False, "; ".join(f"not ready as a source: {problem}" for problem in findings.problems)
-            notes = "".join(f"; note: {warning}" for warning in findings.warnings)
-            return True, f"ready as a source, which stands at {source.head()}{notes}"
-    except TidegateError as error:
-        return False, f"not ready as a source: {error}"
-
-
-def _try_sink(system: System, values: dict[str, Any], conn_id: str) -> tuple[bool, str]:
-    try:
-        with closing(system.open_sink(values, conn_id)) as sink:
-            # The cheapest read that every target has: it connects, logs in, and looks for a ledger.
-            sink.ledger.last("test_connection")
-            return True, f"ready as a target ({system.label})"
-    except TidegateError as error:
-        return False, f"not ready as a target: {error}"

@@ -26,6 +26,12 @@ _VERB = re.compile(_GAP + r"(\w+)", re.DOTALL)
 _EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*(.*?)\*/", re.DOTALL)
 _DML = frozenset(("INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD"))
 _HARMLESS = frozenset(("ANALYZE", "CHECK", "OPTIMIZE", "REPAIR", "GRANT", "REVOKE", "FLUSH", "SET", "USE", "RELEASE", "CHANGE"))
+_PREFIX = re.compile(
+    _GAP + r"(?:set\s+statement\s(?:'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\"|[^'\"])*?\sfor\s"
+    r"|analyze\s+(?:format\s*=\s*\w+\s+)?(?=(?:insert|update|delete|replace|with)\b))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What MariaDB lets stand before a statement that is run all the same: SET STATEMENT … FOR, ANALYZE."""
 _OTHER_OBJECT = re.compile(
     r"\s*(?:create|drop|alter)\s+(?:or\s+replace\s+)?(?:algorithm\s*=\s*\w+\s+)?(?:definer\s*=\s*\S+\s+)?(?:sql\s+security\s+\w+\s+)?"
     r"(?:aggregate\s+)?(?:unique\s+|fulltext\s+|spatial\s+)?(?:online\s+|offline\s+)?"
@@ -33,7 +39,7 @@ _OTHER_OBJECT = re.compile(
     re.IGNORECASE,
 )
 _TABLE_OPTION = (
-    r"(?:comment\s*=?\s*(?:'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\")|engine\s*=?\s*\w+|auto_increment\s*=?\s*\d+|row_format\s*=?\s*\w+"
+    r"(?:comment\s*=?\s*(?:'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\")|engine\s*=?\s*(?!blackhole\b)\w+|auto_increment\s*=?\s*\d+|row_format\s*=?\s*\w+"
     r"|stats_\w+\s*=?\s*\w+|(?:en|dis)able\s+keys|force|algorithm\s*=?\s*\w+|lock\s*=?\s*\w+)"
 )
 _TABLE_OPTIONS = re.compile(
@@ -50,6 +56,8 @@ def check_statement(query: Query, tables: Collection[TableName], connection: str
     named = [table for table in tables if _may_concern(text, query.schema, table)]
     if not named:
         return
+    while prefix := _PREFIX.match(text):
+        text = text[prefix.end() :]
     found = _VERB.match(text)
     verb = found[1].upper() if found else "statement"
     if verb in _HARMLESS or _OTHER_OBJECT.match(text) or _TABLE_OPTIONS.fullmatch(text):
@@ -103,7 +111,9 @@ def _may_concern(text: str, schema: str, table: TableName) -> bool:
 
 
 def _has_word(text: str, word: str) -> bool:
-    return re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text, re.IGNORECASE) is not None
+    # In backticks, a backtick of the name is doubled.
+    spelled = re.escape(word).replace("`", "``?")
+    return re.search(rf"(?<![\w$]){spelled}(?![\w$])", text, re.IGNORECASE) is not None
 
 
 def _touches(statement: Any, schema: str, table: TableName) -> bool:
@@ -152,8 +162,15 @@ def _harmless_action(action: Any) -> bool:
 
 def _null_in_old_rows(column: Any) -> bool:
     """Whether an added column is NULL in the rows that are there: no row event says what else they hold."""
-    for constraint in column.args.get("constraints") or []:
-        kind = constraint.kind
+    kinds = [constraint.kind for constraint in column.args.get("constraints") or []]
+    declared = column.args.get("kind")
+    if declared is None or declared.is_type("serial", "smallserial", "bigserial"):
+        return False  # NOT NULL AUTO_INCREMENT by another name
+    if declared.is_type("timestamp", "timestamptz", "timestampltz") and not any(
+        isinstance(kind, exp.NotNullColumnConstraint) and kind.args.get("allow_null") for kind in kinds
+    ):
+        return False  # NOT NULL with a default of its own, unless explicit_defaults_for_timestamp is on
+    for kind in kinds:
         if isinstance(kind, exp.NotNullColumnConstraint) and not kind.args.get("allow_null"):
             return False
         if isinstance(kind, exp.DefaultColumnConstraint) and not isinstance(kind.this, exp.Null):

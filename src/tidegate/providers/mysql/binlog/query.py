@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 
 from pymysql.charset import charset_by_id
@@ -45,8 +46,9 @@ def _codec(status: bytes) -> str:
         pos += 1
         if code == _CHARSET:
             try:
-                return str(charset_by_id(int.from_bytes(status[pos : pos + 2], "little")).encoding)
-            except KeyError:
+                return codecs.lookup(charset_by_id(int.from_bytes(status[pos : pos + 2], "little")).encoding).name
+            except LookupError:
+                # A collation that PyMySQL doesn't know, or a set that Python doesn't: "binary", as dump tools set it, swe7, hp8.
                 return "utf-8"
         if code in _FIXED_SIZES:
             pos += _FIXED_SIZES[code]

@@ -14,14 +14,13 @@ from tidegate.providers.mysql.session import Session, translated
 
 _COM_BINLOG_DUMP = 0x12
 _NON_BLOCK = 0x01
-_READ_ERROR = 1236
 _DENIED = (1227, 1045)
 FIRST_EVENT = 4
 """Where the first event of a file stands, after its magic number."""
 
 
 class DumpRefused(PermanentError):
-    """The server can't, or won't, send the log from there: error 1236, whose many causes :mod:`preflight` tells apart."""
+    """The server can't, or won't, send the log from there. The number of the error, mostly 1236, doesn't tell why."""
 
 
 class Dump:
@@ -76,11 +75,12 @@ class Dump:
     def _refusal(self, data: bytes, position: str) -> TidegateError:
         code = int.from_bytes(data[1:3], "little")
         text = data[9 if data[3:4] == b"#" else 3 :].decode("utf-8", "replace")
-        if code == _READ_ERROR:
-            return DumpRefused(f"{text} (error {code})", connection=self.name, position=position)
         if code in _DENIED:
             return PreflightError(f"{text} (error {code})", connection=self.name, setting="GRANT REPLICATION SLAVE")
-        return translated(pymysql.err.OperationalError(code, text), self.name, position=position)
+        known = translated(pymysql.err.OperationalError(code, text), self.name, position=position)
+        if isinstance(known, Unavailable):
+            return known
+        return DumpRefused(f"{text} (error {code})", connection=self.name, position=position)
 
     def format_of(self, file: str) -> Format:
         """The format description of a file. The connection is of no more use afterwards."""

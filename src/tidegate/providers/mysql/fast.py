@@ -19,7 +19,7 @@ from tidegate.providers.mysql import dates
 from tidegate.providers.mysql.columns import of_binary
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.select import key_texts, page_query
-from tidegate.providers.mysql.session import Session, quote
+from tidegate.providers.mysql.session import SETTINGS, Session, quote
 from tidegate.providers.mysql.types import GEOMETRIES, MySqlColumn, MySqlTable
 from tidegate.sync.protocols import Limits
 
@@ -29,6 +29,8 @@ _WHOLE_DIGITS, _SCALE = 18, 10
 """What connectorx's decimal surely holds: it has 96 bits, and rescales every value to ten digits after the point."""
 _PROBE_ROWS = 16
 """Read first, to learn how large rows are."""
+_BEFORE = [SETTINGS, "SET NAMES utf8mb4"]
+"""Said on connectorx's own connections: a key's literal is compared, and a CHAR is shown, by the session's settings."""
 
 
 def fast_route(session: Session, table: MySqlTable) -> Route | None:
@@ -111,7 +113,9 @@ class ConnectorxRoute:
         sql = page_query(table, after, limit, expression)
 
         try:
-            raw = connectorx.read_sql(_url(self._session.values), sql, return_type="arrow", protocol="binary")
+            raw = connectorx.read_sql(
+                _url(self._session.values), sql, return_type="arrow", protocol="binary", pre_execution_query=_BEFORE
+            )
         except BaseException as error:
             # Its panics are BaseExceptions, and their text may hold the address with the password.
             if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError):

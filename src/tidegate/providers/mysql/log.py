@@ -69,9 +69,9 @@ def replica_id(session: Session, values: Mapping[str, Any]) -> int:
     return chosen if chosen not in taken else chosen + 1
 
 
-def fingerprint(session: Session, file: str, server_id: int) -> str:
-    """The fingerprint of a file's format event."""
-    return Dump(session.values, session.name, server_id).format_of(file).fingerprint
+def fingerprint(session: Session, file: str, offset: int, server_id: int) -> str:
+    """The fingerprint of a file's format event, asked for at ``offset``."""
+    return Dump(session.values, session.name, server_id).format_of(file, offset).fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,6 @@ def lost(session: Session, server: Server, position: BinlogPosition, server_id: 
         return Lost(f"the server has no file {position.file}, its newest is {files[-1].name}: {_OTHER_HISTORY}")
     if position.offset > found.size:
         return Lost(f"{position.file} ends at {found.size}: {_OTHER_HISTORY}")
-    if position.fingerprint and fingerprint(session, position.file, server_id) != position.fingerprint:
+    if position.fingerprint and fingerprint(session, position.file, position.offset, server_id) != position.fingerprint:
         return Lost(f"{position.file} is another file than the one that was read under this name: {_OTHER_HISTORY}")
     return None

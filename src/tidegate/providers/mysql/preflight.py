@@ -66,12 +66,12 @@ def _settings(session: Session, server: Server) -> Iterator[TidegateError]:
 def _log_access(session: Session, server: Server, server_id: int) -> Iterator[TidegateError]:
     """The privileges, asked for by using them: how grants read differs between servers."""
     try:
-        file, _, _ = log_status(session, server)
+        file, offset, _ = log_status(session, server)
     except PermanentError as error:
         yield error
         return
     try:
-        Dump(session.values, session.name, server_id).format_of(file)
+        Dump(session.values, session.name, server_id).format_of(file, offset)
     except PermanentError as error:
         yield error
 

@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 RawRow = tuple[bytes | None, ...]
 TextRow = tuple[str | None, ...]
 
-_SQL_MODE = "NO_ENGINE_SUBSTITUTION"
-"""No ANSI_QUOTES, no PAD_CHAR_TO_FULL_LENGTH, no NO_BACKSLASH_ESCAPES: values and literals mean the same on every server."""
+SETTINGS = "SET time_zone = '+00:00', sql_mode = 'NO_ENGINE_SUBSTITUTION', net_write_timeout = 3600"
+"""What every connection begins with. UTC, no ANSI_QUOTES, no PAD_CHAR_TO_FULL_LENGTH, no NO_BACKSLASH_ESCAPES: values and literals
+mean the same on every server."""
 
 _TRANSIENT = {
     CR.CR_CONNECTION_ERROR,
@@ -193,7 +194,7 @@ def connect_options(values: Mapping[str, Any], name: str) -> dict[str, Any]:
         "use_unicode": False,
         "conv": {str: pymysql.converters.escape_string, int: pymysql.converters.escape_int},
         "autocommit": True,
-        "init_command": f"SET time_zone = '+00:00', sql_mode = '{_SQL_MODE}', net_write_timeout = 3600",
+        "init_command": SETTINGS,
         "connect_timeout": values["connect_timeout"],
         "read_timeout": values["read_timeout"],
         "program_name": "tidegate",

@@ -50,7 +50,7 @@ def open_view(values: Mapping[str, Any], name: str, server: Server, tables: Sequ
         else:
             file, offset, gtid = _mysql_view(session, server, tables)
         _no_prepared(session, server)
-        mark = fingerprint(session, file, server_id)
+        mark = fingerprint(session, file, offset, server_id)
     except BaseException:
         session.close()
         raise

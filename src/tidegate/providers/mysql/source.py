@@ -25,8 +25,8 @@ from tidegate.sync.protocols import Findings, Limits, Window
 
 logger = logging.getLogger(__name__)
 
-_CLASH = "same server"
-"""In the text of error 1236 when another replica with the same id takes over: "… with the same server_uuid/server_id …"."""
+_CLASH = "the same server_uuid/server_id"
+"""In MySQL's and MariaDB's text when another replica takes over; the error has the number 1236 as when the log was purged."""
 
 
 def open_source(values: Mapping[str, Any], name: str) -> MysqlSource:
@@ -95,7 +95,7 @@ class MysqlSource:
         """The end of the log as it is now."""
         session, server = self._session(), self._flavour()
         file, offset, gtid = log_status(session, server)
-        return BinlogPosition(file, offset, server.identity, gtid, fingerprint(session, file, self._replica_id()))
+        return BinlogPosition(file, offset, server.identity, gtid, fingerprint(session, file, offset, self._replica_id()))
 
     def read(self, window: Window, limits: Limits) -> Iterator[Chunk]:
         """The rest of one table's copy, or the changes of any number of tables up to ``window.until``."""
@@ -206,11 +206,7 @@ class MysqlSource:
     def _why_refused(
         self, error: DumpRefused, starts: Mapping[TableName, BinlogPosition], lowest: BinlogPosition
     ) -> PermanentError | Unavailable:
-        """What error 1236 means here, by what the server still has."""
-        found = lost(self._session(), self._flavour(), lowest, self._replica_id())
-        if found is not None:
-            tables = ", ".join(sorted(str(table) for table, position in starts.items() if position == lowest))
-            return found.error(self._name, tables, lowest)
+        """What a refusal of the log means here: the server says so if another replica came; else by what it still has."""
         if _CLASH in str(error):
             return Unavailable(
                 f"another replica reads the log under the same server id {self._replica_id()}, and pushed this one out",
@@ -218,4 +214,8 @@ class MysqlSource:
                 position=lowest,
                 setting="server_id",
             )
-        return error
+        found = lost(self._session(), self._flavour(), lowest, self._replica_id())
+        if found is None:
+            return error
+        tables = ", ".join(sorted(str(table) for table, position in starts.items() if position == lowest))
+        return found.error(self._name, tables, lowest)

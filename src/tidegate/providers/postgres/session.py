@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -154,7 +154,7 @@ class Session:
             raise translate(error, self.name, table) from None
 
 
-def connect(values: Mapping[str, Any], name: str, driver: Callable[..., Any] = psycopg2.connect) -> Session:
+def connect(values: Mapping[str, Any], name: str) -> Session:
     """Open a connection with the fields of ``connection.py``; ``name`` is what messages call it.
 
     Raises PreflightError if the server refuses the account, the database or the encryption, Unavailable if it can't be reached.
@@ -173,7 +173,7 @@ def connect(values: Mapping[str, Any], name: str, driver: Callable[..., Any] = p
         "options": values["options"],
     }
     try:
-        connection = driver(
+        connection = psycopg2.connect(
             **{key: value for key, value in given.items() if value not in (None, "")},
             connect_timeout=values["connect_timeout"],
             keepalives_idle=30,

@@ -27,7 +27,7 @@ _EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*(.*?)\*/", re.DOTALL)
 _DML = frozenset(("INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD"))
 _HARMLESS = frozenset(("ANALYZE", "CHECK", "OPTIMIZE", "REPAIR", "GRANT", "REVOKE", "FLUSH", "SET", "USE", "RELEASE", "CHANGE"))
 _PREFIX = re.compile(
-    _GAP + r"(?:set\s+statement\s(?:'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\"|[^'\"])*?\sfor\s"
+    _GAP + r"(?:set\s+statement\s(?:'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\"|[^'\"])*?\bfor\b"
     r"|analyze\s+(?:format\s*=\s*\w+\s+)?(?=(?:insert|update|delete|replace|with)\b))",
     re.IGNORECASE | re.DOTALL,
 )
@@ -163,10 +163,10 @@ def _harmless_action(action: Any) -> bool:
 def _null_in_old_rows(column: Any) -> bool:
     """Whether an added column is NULL in the rows that are there: no row event says what else they hold."""
     kinds = [constraint.kind for constraint in column.args.get("constraints") or []]
-    declared = column.args.get("kind")
-    if declared is None or declared.is_type("serial", "smallserial", "bigserial"):
+    declared = column.kind.this.name if column.kind is not None else "SERIAL"
+    if declared == "SERIAL":
         return False  # NOT NULL AUTO_INCREMENT by another name
-    if declared.is_type("timestamp", "timestamptz", "timestampltz") and not any(
+    if declared.startswith("TIMESTAMP") and not any(
         isinstance(kind, exp.NotNullColumnConstraint) and kind.args.get("allow_null") for kind in kinds
     ):
         return False  # NOT NULL with a default of its own, unless explicit_defaults_for_timestamp is on

@@ -82,10 +82,13 @@ class Dump:
             return known
         return DumpRefused(f"{text} (error {code})", connection=self.name, position=position)
 
-    def format_of(self, file: str) -> Format:
-        """The format description of a file. The connection is of no more use afterwards."""
+    def format_of(self, file: str, offset: int) -> Format:
+        """The format description of a file, which is sent ahead wherever a dump begins. The connection is of no use afterwards.
+
+        ``offset`` is best the end of the file: then nothing else is sent.
+        """
         try:
-            for event in self.events(file, FIRST_EVENT):
+            for event in self.events(file, offset):
                 if event[4] == FORMAT:
                     return read_format(event)
         finally:

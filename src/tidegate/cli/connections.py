@@ -83,7 +83,8 @@ def _of_url(text: str, role: str) -> tuple[System, dict[str, Any]]:
         parts = urlsplit(text)
         password, port = parts.password, parts.port
     except ValueError:
-        raise ConfigError("not a URL: the port is a number up to 65535, an IPv6 address stands in [ ]", setting=f"--{role}") from None
+        what = "not a URL: the port is a number up to 65535, an IPv6 address stands in [ ]"
+        raise ConfigError(what, setting=f"--{role}") from None
     if password is not None:
         _refuse_secret("password", role)
     given = {"host": parts.hostname, "port": port, "login": parts.username and unquote(parts.username)}

@@ -30,7 +30,8 @@ class Heartbeat:
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join()
+        # A renewal that hangs in the network must not hold up what the run has to say; the lease ends by itself.
+        self._thread.join(self._lease.ttl)
 
     def check(self) -> None:
         """LeaseLost if a renewal said so."""

@@ -111,6 +111,7 @@ class _Run:
         self.targets: dict[TableName, Target] = {}
         self.positions: dict[TableName, Position] = {}
         self.schemas: dict[TableName, TableSchema | None] = {}
+        self.head: Position | None = None
 
     def attempt(self) -> None:
         """The whole run, from the ledger's state on."""
@@ -131,11 +132,11 @@ class _Run:
         for table in self.plan.tables:
             if isinstance(self.positions[table.source], SnapshotPosition):
                 self._copy_table(table, self.positions[table.source])
-        self._changes(Window(dict(self.positions), self.source.head()))
+        self.head = self.source.head()
+        self._changes(Window(dict(self.positions), self.head))
 
     def result(self, seconds: float, attempts: int) -> SyncResult:
         assert self.plan is not None
-        lag = self.source.lag_seconds()
         tables = []
         for table in self.plan.tables:
             tally = self.tallies[table.source]
@@ -148,12 +149,18 @@ class _Run:
                     write=tally.done,
                     position=self.positions[table.source],
                     read=tally.read,
-                    lag_seconds=lag,
+                    lag_seconds=self._lag(self.positions[table.source]),
                     ddl=table.preparation.ddl,
                     warnings=table.warnings,
                 )
             )
         return SyncResult(self.sync.name, tuple(tables), seconds, self.plan.warnings)
+
+    def _lag(self, position: Position) -> float | None:
+        lag = self.source.lag_seconds()
+        if lag is None and self.head is not None and position.compare(self.head) == "equal":
+            return 0.0  # there was nothing to read
+        return lag
 
     # First copies
 

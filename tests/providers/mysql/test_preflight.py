@@ -185,7 +185,7 @@ def test_a_purged_position_names_the_oldest_file_and_the_way_out(own_server: MyS
     def purged() -> bool:
         # A file that a replica's thread still has open stays.
         db.execute(f"PURGE BINARY LOGS TO '{head.file}'")
-        return db.rows("SHOW BINARY LOGS")[0][0] == head.file
+        return bool(db.rows("SHOW BINARY LOGS")[0][0] == head.file)
 
     wait_until(purged, "the purge")
     for position in (begin, SnapshotPosition(begin, None, 0)):

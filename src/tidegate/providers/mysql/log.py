@@ -31,11 +31,15 @@ class LogFile:
         return int(self.name.rpartition(".")[2])
 
 
+def status_statement(server: Server) -> str:
+    """What shows the end of the log and its filters."""
+    return "SHOW BINARY LOG STATUS" if not server.mariadb and server.version >= (8, 2) else "SHOW MASTER STATUS"
+
+
 def log_status(session: Session, server: Server) -> tuple[str, int, str]:
     """The end of the log as ``SHOW MASTER STATUS`` has it: file, offset and GTIDs. PreflightError if the log is off."""
-    statement = "SHOW BINARY LOG STATUS" if not server.mariadb and server.version >= (8, 2) else "SHOW MASTER STATUS"
     try:
-        found = session.dicts(statement)
+        found = session.dicts(status_statement(server))
     except PreflightError as error:
         raise PreflightError("the account may not see where the log stands", connection=session.name, setting=_GRANT) from error
     if not found:

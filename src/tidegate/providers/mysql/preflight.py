@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
 from tidegate.changes.schema import TableName
-from tidegate.errors import PermanentError, PositionLost, PreflightError, TidegateError
+from tidegate.errors import PermanentError, PositionLost, PreflightError, SchemaError, TidegateError
 from tidegate.providers.mysql.binlog.stream import Dump
-from tidegate.providers.mysql.log import log_status, lost
+from tidegate.providers.mysql.log import log_status, lost, status_statement
 from tidegate.providers.mysql.session import Server, Session, quote
 from tidegate.providers.mysql.types import read_table
 from tidegate.sync.protocols import Findings
@@ -25,10 +25,10 @@ def preflight(session: Session, server: Server, stored: Mapping[TableName, Posit
     problems: list[TidegateError] = [*_settings(session, server)]
     if not problems:
         problems += _log_access(session, server, server_id)
-    problems += _tables(session, stored)
+    problems += _tables(session, server, stored)
     if not any(isinstance(problem, PreflightError) for problem in problems):
         problems += _positions(session, server, stored, server_id)
-    return Findings(tuple(problems), tuple(_warnings(session, server)))
+    return Findings(tuple(problems), (*_warnings(session, server), *_cascades(session, stored)))
 
 
 def _settings(session: Session, server: Server) -> Iterator[TidegateError]:
@@ -76,13 +76,59 @@ def _log_access(session: Session, server: Server, server_id: int) -> Iterator[Ti
         yield error
 
 
-def _tables(session: Session, stored: Mapping[TableName, Position | None]) -> Iterator[TidegateError]:
+def _tables(session: Session, server: Server, stored: Mapping[TableName, Position | None]) -> Iterator[TidegateError]:
+    logged = _logged_databases(session, server)
     for table in stored:
         try:
             where = read_table(session, table).where
             session.rows(f"SELECT 1 FROM {quote(where.schema)}.{quote(where.name)} LIMIT 0", table=table)
         except PermanentError as error:
             yield error
+            continue
+        if (kind := _table_type(session, where)) != "BASE TABLE":
+            what = f"is of the kind {kind}: the log has no rows of it, or has rows of its history too"
+            yield SchemaError(what, connection=session.name, table=table, setting="leave it out of tables")
+        elif not logged(where.schema):
+            what = f"the server leaves changes in the database {where.schema} out of its log"
+            yield PreflightError(what, connection=session.name, table=table, setting="binlog-do-db, binlog-ignore-db")
+
+
+def _table_type(session: Session, where: TableName) -> str:
+    """``BASE TABLE``, ``VIEW``, ``SYSTEM VERSIONED``, ``SEQUENCE``."""
+    sql = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    return str(session.rows(sql, (where.schema, where.name))[0][0])
+
+
+def _logged_databases(session: Session, server: Server) -> Callable[[str], bool]:
+    """Whether changes in a database go to the log, by the server's filters."""
+    try:
+        found = session.dicts(status_statement(server))
+    except PermanentError:
+        return lambda name: True  # a problem of its own, found elsewhere
+    do, ignore = (
+        {name.strip() for name in (found[0].get(column) or "").split(",") if name.strip()} if found else set()
+        for column in ("binlog_do_db", "binlog_ignore_db")
+    )
+    return lambda name: name in do if do else name not in ignore
+
+
+def _cascades(session: Session, stored: Mapping[TableName, Position | None]) -> Iterator[str]:
+    """Foreign keys by which the engine changes rows of a table itself, without a word in the log."""
+    for table in stored:
+        found = session.rows(
+            "SELECT CONSTRAINT_NAME, REFERENCED_TABLE_NAME, DELETE_RULE, UPDATE_RULE "
+            "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
+            (table.schema or session.values["database"], table.name),
+        )
+        for name, parent, on_delete, on_update in found:
+            rules = {"ON DELETE": on_delete, "ON UPDATE": on_update}
+            acting = [f"{event} {rule}" for event, rule in rules.items() if rule in ("CASCADE", "SET NULL", "SET DEFAULT")]
+            if acting:
+                yield (
+                    f"{session.name}: the foreign key {name} changes rows of {table} with those of {parent} "
+                    f"({', '.join(acting)}), and InnoDB doesn't write such changes into the log: they don't reach the target. Have "
+                    "the application change these rows itself, or compare and repair the table"
+                )
 
 
 def _positions(

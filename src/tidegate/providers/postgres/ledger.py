@@ -223,8 +223,8 @@ class PostgresLedger:
         with self._transaction() as session:
             renewed = session.run(
                 f"UPDATE {self.table(LEASE)} SET heartbeat = clock_timestamp(), "
-                "expires = clock_timestamp() + %s * interval '1 second' WHERE name = %s AND fence = %s",
-                (lease.ttl, lease.sync, lease.fence),
+                "expires = clock_timestamp() + %s * interval '1 second' WHERE name = %s AND fence = %s AND owner = %s",
+                (lease.ttl, lease.sync, lease.fence, lease.owner),
             )
         if not renewed:
             raise lease_lost(lease, session.name)

@@ -137,6 +137,7 @@ class _Run:
 
     def result(self, seconds: float, attempts: int) -> SyncResult:
         assert self.plan is not None
+        lag = self.source.lag_seconds()
         tables = []
         for table in self.plan.tables:
             tally = self.tallies[table.source]
@@ -149,18 +150,15 @@ class _Run:
                     write=tally.done,
                     position=self.positions[table.source],
                     read=tally.read,
-                    lag_seconds=self._lag(self.positions[table.source]),
+                    lag_seconds=0.0 if lag is None and self._level(table.source) else lag,
                     ddl=table.preparation.ddl,
                     warnings=table.warnings,
                 )
             )
         return SyncResult(self.sync.name, tuple(tables), seconds, self.plan.warnings)
 
-    def _lag(self, position: Position) -> float | None:
-        lag = self.source.lag_seconds()
-        if lag is None and self.head is not None and position.compare(self.head) == "equal":
-            return 0.0  # there was nothing to read
-        return lag
+    def _level(self, table: TableName) -> bool:
+        return self.head is not None and self.positions[table].compare(self.head) == "equal"
 
     # First copies
 

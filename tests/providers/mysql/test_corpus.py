@@ -22,13 +22,7 @@ from tidegate.sync.protocols import Limits
 pytestmark = pytest.mark.mysql
 
 FOLDER = Path(os.environ.get("TIDEGATE_CORPUS") or Path(__file__).parents[4] / "shared" / "corpus") / "apache-flink-cdc"
-FILES = {
-    "column_type_test.sql": {},
-    "ancient_date_and_time.sql": {},
-    "charset_test.sql": {},
-    "customer.sql": {},
-    "inventory.sql": {},
-}
+FILES = ("column_type_test.sql", "ancient_date_and_time.sql", "charset_test.sql", "customer.sql", "inventory.sql")
 
 
 def statements(file: str, database: str) -> list[str]:
@@ -63,7 +57,10 @@ def test_copy_by_either_route_and_changes_agree(db: Database, file: str) -> None
         if not table.schema.key:
             continue
         position = SnapshotPosition(begin)
-        slow = rows([*copy(PyMySqlRoute(session), table, position, Limits(2))] or [])
+        chunks = list(copy(PyMySqlRoute(session), table, position, Limits(2)))
+        if not any(chunk.num_rows for chunk in chunks):
+            continue
+        slow = rows(chunks)
         fast = fast_route(session, table)
         if fast is not None:
             assert rows(list(copy(fast, table, position, Limits(3)))).equals(slow), name

@@ -10,7 +10,7 @@ from tidegate.errors import PermanentError, PositionLost, PreflightError, Schema
 from tidegate.providers.mysql.binlog.stream import Dump
 from tidegate.providers.mysql.log import log_status, lost, status_statement
 from tidegate.providers.mysql.session import Server, Session, quote
-from tidegate.providers.mysql.types import read_table
+from tidegate.providers.mysql.types import read_table, table_kind
 from tidegate.sync.protocols import Findings
 
 _DAY = 86_400.0
@@ -85,18 +85,12 @@ def _tables(session: Session, server: Server, stored: Mapping[TableName, Positio
         except PermanentError as error:
             yield error
             continue
-        if (kind := _table_type(session, where)) != "BASE TABLE":
+        if (kind := table_kind(session, where)[0]) != "BASE TABLE":
             what = f"is of the kind {kind}: the log has no rows of it, or has rows of its history too"
             yield SchemaError(what, connection=session.name, table=table, setting="leave it out of tables")
         elif not logged(where.schema):
             what = f"the server leaves changes in the database {where.schema} out of its log"
             yield PreflightError(what, connection=session.name, table=table, setting="binlog-do-db, binlog-ignore-db")
-
-
-def _table_type(session: Session, where: TableName) -> str:
-    """``BASE TABLE``, ``VIEW``, ``SYSTEM VERSIONED``, ``SEQUENCE``."""
-    sql = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-    return str(session.rows(sql, (where.schema, where.name))[0][0])
 
 
 def _logged_databases(session: Session, server: Server) -> Callable[[str], bool]:
@@ -127,7 +121,7 @@ def _cascades(session: Session, stored: Mapping[TableName, Position | None]) -> 
                 yield (
                     f"{session.name}: the foreign key {name} changes rows of {table} with those of {parent} "
                     f"({', '.join(acting)}), and InnoDB doesn't write such changes into the log: they don't reach the target. Have "
-                    "the application change these rows itself, or compare and repair the table"
+                    "the application change these rows itself, or copy the table anew from time to time"
                 )
 
 

@@ -20,7 +20,7 @@ from tidegate.providers.mysql.preflight import preflight
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.session import Server, Session
 from tidegate.providers.mysql.snapshot import View, copy, open_view
-from tidegate.providers.mysql.types import MySqlTable, read_table
+from tidegate.providers.mysql.types import MySqlTable, read_table, table_kind
 from tidegate.sync.protocols import Findings, Limits, Window
 
 logger = logging.getLogger(__name__)
@@ -75,13 +75,21 @@ class MysqlSource:
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
         """Where copies begin. ``consistent``: one view of all tables, held open until the source is closed; it can't be resumed.
 
-        Raises SchemaError for a table without key unless ``consistent``: its rows have no order to page by.
+        Raises SchemaError for a table without key unless ``consistent``: its rows have no order to page by; and for an engine without
+        transactions if ``consistent``.
         """
         described = [self._table(table) for table in tables]
         if not consistent and (keyless := [str(table.name) for table in described if not table.schema.key]):
             raise SchemaError(
                 f"{', '.join(keyless)}: without a key rows can only be copied in one piece, from one consistent view",
                 connection=self._name,
+            )
+        if consistent and (plain := [str(item.name) for item in described if not table_kind(self._session(), item.where)[1]]):
+            raise SchemaError(
+                f"{', '.join(plain)}: the engine has no transactions, and so no consistent view, which a copy takes under these "
+                "options; write it by its key, with write_mode='upsert', or change its engine to InnoDB",
+                connection=self._name,
+                setting="write_mode, conflict_mode",
             )
         view = open_view(self._values, self._name, self._flavour(), described, self._replica_id())
         if consistent:

@@ -170,6 +170,16 @@ def read_table(session: Session, table: TableName) -> MySqlTable:
     return MySqlTable(TableSchema(table, tuple(column.column for column in columns), key), where, columns, index)
 
 
+def table_kind(session: Session, where: TableName) -> tuple[str, bool]:
+    """``BASE TABLE``, ``VIEW``, ``SYSTEM VERSIONED`` or ``SEQUENCE``; and whether its engine has transactions."""
+    ((kind, transactions),) = session.rows(
+        "SELECT t.TABLE_TYPE, e.TRANSACTIONS FROM information_schema.TABLES t "
+        "LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE WHERE t.TABLE_SCHEMA = %s AND t.TABLE_NAME = %s",
+        (where.schema, where.name),
+    )
+    return str(kind), transactions == "YES"
+
+
 def _described_column(
     item: Mapping[str, str | None], json_columns: frozenset[str], connection: str, table: TableName
 ) -> MySqlColumn:

@@ -47,6 +47,8 @@ _TABLE_OPTIONS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """ALTER TABLE with nothing in it but what leaves rows and columns alone."""
+_CREATE_TABLE = re.compile(r"\s*create\s+(?:temporary\s+)?table\b(?!.*\bselect\b)", re.IGNORECASE | re.DOTALL)
+"""A new, empty table: its rows follow, and say what its columns are. With SELECT in it, it might be filled without row events."""
 _DROP_SCHEMA = re.compile(r"\s*drop\s+(?:database|schema)\b", re.IGNORECASE)
 
 
@@ -60,7 +62,7 @@ def check_statement(query: Query, tables: Collection[TableName], connection: str
         text = text[prefix.end() :]
     found = _VERB.match(text)
     verb = found[1].upper() if found else "statement"
-    if verb in _HARMLESS or _OTHER_OBJECT.match(text) or _TABLE_OPTIONS.fullmatch(text):
+    if verb in _HARMLESS or _OTHER_OBJECT.match(text) or _TABLE_OPTIONS.fullmatch(text) or _CREATE_TABLE.match(text):
         return
     statement = _parsed(text)
     understood = statement is not None
@@ -138,7 +140,7 @@ def _harmless(statement: Any, touched: Collection[TableName]) -> bool:
         creates_other = all(not _same(target.name, table.name) for table in touched)
         properties = statement.args.get("properties")
         temporary = bool(properties and properties.find(exp.TemporaryProperty))
-        return creates_other or temporary or not statement.args.get("replace")
+        return creates_other or temporary
     if isinstance(statement, exp.Create):
         return str(statement.kind) == "INDEX"
     if isinstance(statement, exp.Alter) and statement.kind == "TABLE":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.providers.mysql.reading import Database, apply, batches, changes, copy_chunks, events, rows
-from tests.servers import MySqlServer, running, start_mariadb
+from tests.servers import MySqlServer, running, start_mariadb, wait_until
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import BinlogPosition, Position
 from tidegate.changes.schema import TableName
@@ -450,6 +451,15 @@ def test_every_event_is_checked_against_its_checksum(db: Database, monkeypatch: 
         changes(source, {table: begin})
 
 
+def killed_threads(server: MySqlServer) -> int:
+    connection = server.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND = 'Killed'")
+        (count,) = cursor.fetchone()
+    connection.close()
+    return int(count)
+
+
 def test_a_replica_that_is_pushed_out_by_another_of_the_same_id_is_told_so(mariadb: MySqlServer) -> None:
     """It is told from a purged log by what the server still has, not by the number of the error."""
     db = Database(mariadb, "clash")
@@ -462,11 +472,14 @@ def test_a_replica_that_is_pushed_out_by_another_of_the_same_id_is_told_so(maria
         reading = source.read(Window({table: begin}, source.head()), Limits(rows=1))
         next(reading)
         other = Dump(source._values, "other", 77)
-        packets = other.events(begin.file, begin.offset)
-        next(packets)
+        # In a thread: the server answers it once the one that it pushes out has ended, which first has to be read from.
+        pushing = threading.Thread(target=lambda: next(other.events(begin.file, begin.offset)))
+        pushing.start()
+        wait_until(lambda: killed_threads(mariadb) > 0, "pushing the first replica out")
         with pytest.raises(Unavailable):
             for _ in reading:
                 pass
+        pushing.join()
         other.close()
     finally:
         db.close()

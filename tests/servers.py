@@ -74,6 +74,15 @@ def _folder(prefix: str, uid: int | None) -> Path:
     return path
 
 
+def _temporary(folder: Path, uid: int | None) -> Path:
+    """A folder for temporary tables. Not the shared one: a MariaDB that starts removes those of others there."""
+    path = folder / "tmp"
+    path.mkdir(exist_ok=True)
+    if uid is not None:
+        os.chown(path, uid, -1)
+    return path
+
+
 def _find(name: str, folders: Sequence[str], hint: str) -> str:
     for folder in folders:
         if os.access(path := os.path.join(folder, name), os.X_OK):
@@ -190,13 +199,15 @@ def start_mariadb(*options: str) -> MySqlServer:
     uid = _server_user("mysql", "nobody")
     folder = _folder("mariadb", uid)
     data = folder / "data"
-    subprocess.run(
+    made = subprocess.run(
         [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"TMPDIR": str(_temporary(folder, uid))},
         preexec_fn=_as_user(uid),
     )
+    if made.returncode != 0:
+        raise AssertionError(f"{install} failed:\n{made.stdout.decode(errors='replace')[-2000:]}")
     port = free_port()
     command = [daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/sock", *BINLOG_OPTIONS]
     command += ["--binlog-row-metadata=FULL", "--innodb-buffer-pool-size=128M", "--character-set-server=utf8mb4", *options]
@@ -236,12 +247,7 @@ def _npm_mysql() -> str:
 
 def _start_mysql(command: list[str], folder: Path, port: int, uid: int | None, env: dict[str, str] | None = None) -> MySqlServer:
     log = folder / "server.log"
-    # Not the shared one: a server that starts removes the temporary tables of others there.
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    if uid is not None:
-        os.chown(temporary, uid, -1)
-    command = [*command, f"--tmpdir={temporary}"]
+    command = [*command, f"--tmpdir={_temporary(folder, uid)}"]
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

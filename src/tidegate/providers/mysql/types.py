@@ -141,6 +141,8 @@ def make_column(
         attributes["geometry"] = data_type
     else:
         return None
+    # A zero date has no canonical value: it becomes NULL, also in a column that takes none.
+    nullable = nullable or data_type in ("date", "datetime", "timestamp")
     column = Column(name, kind, nullable, {key: value for key, value in attributes.items() if value})
     return MySqlColumn(column, data_type, unsigned, charset, labels, length, octets, precision, scale, fsp)
 

@@ -12,11 +12,13 @@ import pytest
 from tests.crash import run_and_kill
 from tests.servers import MySqlServer, PostgresServer
 from tests.shop import KEYS, TABLES, Shop, assert_equal, target_rows
-from tidegate.errors import SyncBusy
+from tidegate.changes.schema import TableName
+from tidegate.errors import EventRefused, SyncBusy
 from tidegate.providers.system import systems
 from tidegate.sync.mapping import Sync
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.results import SyncResult
+from tidegate.sync.resync import resync
 from tidegate.sync.run import run
 
 pytestmark = [pytest.mark.mysql, pytest.mark.postgres]
@@ -146,6 +148,26 @@ def test_replace_ends_with_exactly_the_rows_of_the_source(shop: Shop, pg_databas
     assert (result.table(f"{shop.database}.customers").write.deleted or 0) > 0
 
 
+def test_a_resync_copies_one_table_again_and_the_others_go_on(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(80)
+    sync_once(shop, pg_database)
+    table = TableName(shop.database, "orders")
+    shop.run(20)
+    shop.server.execute(f"TRUNCATE {table}", f"INSERT INTO {table} (id) VALUES (1), (2)")
+    shop.ids["orders"] = [(1,), (2,)]
+    pg_database.execute("UPDATE ods.orders SET memo = 'damaged'")
+    with pytest.raises(EventRefused, match=r"TRUNCATE .* \(tidegate resync\)"):
+        sync_once(shop, pg_database)
+    source = systems()["mysql"].open_source(shop.server.values(), "shop_mysql")
+    sink = systems()["postgres"].open_sink(pg_database.values(), "warehouse")
+    with closing(source), closing(sink):
+        resync(Sync.of("shop", tables_of(shop), schema="ods"), source, sink, [table], owner="somebody")
+    result = sync_once(shop, pg_database, batch_rows=1)
+    assert_equal(shop, pg_database)
+    phases = {item.source.partition(".")[2]: item.phase for item in result.tables}
+    assert phases == {"customers": "changes", "orders": "snapshot", "order_items": "changes"}
+
+
 def test_merge_leaves_the_rows_that_the_source_does_not_have(shop: Shop, pg_database: PostgresServer) -> None:
     shop.fill(20)
     sync_once(shop, pg_database, name="first")
@@ -186,6 +208,35 @@ def test_a_table_that_gained_a_column_goes_on_with_it(shop: Shop, pg_database: P
     )
     sync_once(shop, pg_database)
     assert target_rows(pg_database, "ods", "customers") == shop.rows("customers")
+
+
+def test_overwrite_is_no_way_to_keep_a_table_in_step(shop: Shop, pg_database: PostgresServer) -> None:
+    """Each chunk of changes would replace all rows that came before it."""
+    shop.fill(3)
+    with pytest.raises(TidegateError, match="write_mode"):
+        sync_once(shop, pg_database, write_mode="overwrite")
+
+
+def test_a_target_table_that_was_dropped_is_not_begun_again_with_changes_alone(shop: Shop, pg_database: PostgresServer) -> None:
+    shop.fill(3)
+    sync_once(shop, pg_database)
+    pg_database.execute("DROP TABLE ods.customers")
+    shop.run(3)
+    with pytest.raises(PreflightError, match="ods.customers: the table is gone"):
+        sync_once(shop, pg_database)
+
+
+def test_a_target_that_was_renamed_in_the_options_is_not_begun_with_changes_alone(
+    shop: Shop, pg_database: PostgresServer
+) -> None:
+    shop.fill(3)
+    sync_once(shop, pg_database)
+    shop.run(3)
+    source = systems()["mysql"].open_source(shop.server.values(), "shop_mysql")
+    sink = systems()["postgres"].open_sink(pg_database.values(), "warehouse")
+    sync = Sync.of("shop", tables_of(shop), schema="elsewhere")
+    with closing(source), closing(sink), pytest.raises(ConfigError, match="ods.customers so far"):
+        run(sync, source, sink, owner="test")
 
 
 SMALL = {"batch_rows": 20, "max_retries": 0}

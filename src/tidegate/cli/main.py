@@ -21,6 +21,7 @@ from tidegate.sync.mapping import Sync
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import plan
 from tidegate.sync.results import SyncResult
+from tidegate.sync.resync import resync
 from tidegate.sync.run import run
 
 PERMANENT, USAGE, TRANSIENT, INTERRUPTED, BROKEN_PIPE = 1, 2, 75, 130, 141
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="run the sync once")
     running.set_defaults(command=_run)
     running.add_argument("--json", action="store_true", help="the result as JSON")
-    for parent in (planning, running):
+    again = commands.add_parser("resync", help="let the next run copy these tables again, whatever their position")
+    again.set_defaults(command=_resync)
+    for parent in (planning, running, again):
         parent.add_argument("sync", help="the sync's name, by which the target remembers how far it is")
         parent.add_argument("--source", default=os.environ.get("TIDEGATE_SOURCE"), help="default: $TIDEGATE_SOURCE")
         parent.add_argument("--sink", default=os.environ.get("TIDEGATE_SINK"), help="default: $TIDEGATE_SINK")
@@ -108,11 +111,22 @@ def _plan(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     sync, source, sink = _subject(given)
-    owner = f"tidegate run by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
     with closing(source.source()) as reader, closing(sink.sink()) as writer:
-        result = run(sync, reader, writer, owner=owner, progress=lambda line: print(line, file=sys.stderr))
+        result = run(sync, reader, writer, owner=_owner(), progress=lambda line: print(line, file=sys.stderr))
     print(json.dumps(result.to_json(), indent=2) if given.json else "\n".join(_summary(result)))
     return 0
+
+
+def _resync(given: argparse.Namespace) -> int:
+    sync, source, sink = _subject(given)
+    with closing(source.source()) as reader, closing(sink.sink()) as writer:
+        resync(sync, reader, writer, [table.source for table in sync.tables], owner=_owner())
+    print(f"the next run of {sync.name} copies {', '.join(str(table.source) for table in sync.tables)} again")
+    return 0
+
+
+def _owner() -> str:
+    return f"tidegate run by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def _summary(result: SyncResult) -> list[str]:

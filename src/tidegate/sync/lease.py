@@ -10,6 +10,9 @@ from tidegate.sync.protocols import Lease, Ledger
 
 log = logging.getLogger(__name__)
 
+LEASE_SECONDS = 60.0
+"""A lease without a heartbeat for this long may be taken over by anyone."""
+
 
 class Heartbeat:
     """Renews a lease every third of its life in a thread of its own. A context manager.

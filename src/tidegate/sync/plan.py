@@ -162,10 +162,17 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     target = Target(mapping.target, schema, options)
     problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry)]
     if owner is not None and owner != sync.name:
-        what = f"belongs to the sync {owner}; two syncs on one table would undo each other's work"
+        what = (
+            f"belongs to the sync {owner}; two syncs on one table would undo each other's work (docs/recovery.md: handing it over)"
+        )
         problems.append(ConfigError(what, connection=sink.name, table=target.table, setting="sync"))
+    if options.write_mode == "overwrite":
+        what = (
+            "overwrite replaces the table by the rows of one write, and a sync brings changes: use upsert, with initial='replace'"
+        )
+        problems.append(ConfigError(what, connection=sink.name, table=target.table, setting="write_mode"))
     preparation = sink.inspect(target)
-    problems += preparation.problems
+    problems += [*preparation.problems, *_other_table(target, entry, preparation, sink.name)]
     position = _position(entry)
     copy: Copy | None = None
     if entry is None:
@@ -225,7 +232,23 @@ def _schema_problems(target: Target, entry: Entry | None) -> Iterator[PermanentE
     known = entry.schema if entry is not None else None
     if known is not None and target.options.write_mode != "append" and known.key != target.key:
         what = f"the key was ({', '.join(known.key)}) and is ({', '.join(target.key)}); the target's rows are under the old one"
-        yield SchemaError(what, table=target.schema.table, setting="key=[...], or a new sync name with initial='replace'")
+        yield SchemaError(what, table=target.schema.table, setting="key=[...], or tidegate resync once the target has the new key")
+
+
+def _other_table(target: Target, entry: Entry | None, preparation: Preparation, connection: str) -> Iterator[PermanentError]:
+    """The ledger's position is that of a table which isn't this one: only the changes since would reach it."""
+    if entry is None or (isinstance(entry.position, SnapshotPosition) and entry.position.after is None):
+        return  # nothing has been copied yet
+    way_out = "copy it again (tidegate resync)"
+    if (entry.target.name, entry.target.schema or target.table.schema) != (
+        target.table.name,
+        target.table.schema or entry.target.schema,
+    ):
+        what = f"{target.schema.table} went to {entry.target} so far, and rows that are there won't come again; {way_out}"
+        yield ConfigError(what, connection=connection, table=target.table, setting="target")
+    elif not preparation.exists and preparation.ddl:
+        what = f"the table is gone, and the ledger says that it was copied, up to {entry.position}; restore it, or {way_out}"
+        yield PreflightError(what, connection=connection, table=target.table)
 
 
 def _schema_changes(schema: TableSchema, entry: Entry | None) -> Sequence[str]:

@@ -14,7 +14,7 @@ from tidegate.changes.position import Position, SnapshotPosition
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import PositionLost, TransientError
 from tidegate.sync.ahead import Ahead
-from tidegate.sync.lease import Heartbeat
+from tidegate.sync.lease import LEASE_SECONDS, Heartbeat
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import Plan, TablePlan, plan
 from tidegate.sync.protocols import Copy, Entry, Intent, Lease, Ledger, Load, Sink, Source, Window, chunk_limits
@@ -23,9 +23,6 @@ from tidegate.sync.retry import retrying
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
-
-LEASE_SECONDS = 60.0
-"""A lease without a heartbeat for this long may be taken over by anyone."""
 
 
 class SchemaMoved(TransientError):

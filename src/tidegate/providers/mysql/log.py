@@ -89,7 +89,7 @@ class Lost:
         return PositionLost(self.message, connection=connection, table=table, position=position, setting=self.setting)
 
 
-_WAY_OUT = "start a new copy of the tables under a new sync name"
+_WAY_OUT = "copy the tables again (tidegate resync)"
 _OTHER_HISTORY = f"the log was reset, or the server restored; {_WAY_OUT}"
 
 

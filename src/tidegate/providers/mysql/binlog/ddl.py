@@ -20,7 +20,7 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
 from tidegate.providers.mysql.binlog.query import Query
 
-_CHOICES = "start a copy of the table under a new sync name, or leave it out of tables"
+_CHOICES = "copy the table again (tidegate resync), or leave it out of tables"
 _GAP = r"(?:\s|/\*(?!!|M!).*?\*/|--[^\n]*\n|#[^\n]*\n)*"
 _VERB = re.compile(_GAP + r"(\w+)", re.DOTALL)
 _EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*(.*?)\*/", re.DOTALL)

@@ -1,0 +1,53 @@
+"""Copying tables of a sync again, where their changes can't be had any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tidegate.changes.position import SnapshotPosition
+from tidegate.changes.schema import TableName
+from tidegate.errors import ConfigError
+from tidegate.sync.lease import LEASE_SECONDS
+from tidegate.sync.mapping import Sync, Target
+from tidegate.sync.plan import needs_consistent
+from tidegate.sync.protocols import Entry, Sink, Source, resolve
+
+
+def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], *, owner: str) -> None:
+    """Let the next run copy these tables again, whatever position the ledger has for them.
+
+    The copy replaces what the target holds: row by row, while readers see the old rows, and at its end the rows that the source no
+    longer has are removed. Other tables of the sync go on from where they stand.
+
+    Raises ConfigError for a table that can't be copied over what is there: its rows would stand twice (``append``), or be kept
+    (``ignore``). Raises SyncBusy while another owner runs the sync.
+    """
+    part = sync.subset(tables)
+    findings = source.preflight({mapping.source: None for mapping in part.tables})
+    for problem in findings.problems:
+        raise problem
+    targets = {}
+    for mapping in part.tables:
+        schema = source.schema(mapping.source)
+        if mapping.key is not None:
+            schema = replace(schema, key=mapping.key)
+        target = Target(mapping.target, schema, resolve(mapping.options, sink.capabilities))
+        if needs_consistent(target.options) or sink.inspect(target).needs_consistent:
+            what = "its options, or unique constraints of the target, allow no copy over what is there: use a new target table"
+            raise ConfigError(what, connection=sink.name, table=mapping.target, setting="sync")
+        targets[mapping.source] = target
+    sink.ledger.setup()
+    lease = sink.ledger.acquire(sync.name, owner, LEASE_SECONDS)
+    try:
+        starts = source.start(list(targets), consistent=False)
+        entries = []
+        for table, target in targets.items():
+            position = starts[table]
+            if not isinstance(position, SnapshotPosition) or "replace" not in sink.capabilities.options["initial"]:
+                what = f"{source.name} into {sink.name} knows no copy that replaces"
+                raise ConfigError(what, connection=sink.name, table=target.table)
+            entries.append(Entry(sync.name, table, target.table, position, copy="replace", schema=target.schema))
+        sink.ledger.record(lease, entries)
+    finally:
+        sink.ledger.release(lease)

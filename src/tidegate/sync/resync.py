@@ -11,14 +11,14 @@ from tidegate.errors import ConfigError
 from tidegate.sync.lease import LEASE_SECONDS
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import needs_consistent
-from tidegate.sync.protocols import Entry, Sink, Source, resolve
+from tidegate.sync.protocols import Copy, Entry, Sink, Source, resolve
 
 
 def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], *, owner: str) -> None:
     """Let the next run copy these tables again, whatever position the ledger has for them.
 
     The copy replaces what the target holds: row by row, while readers see the old rows, and at its end the rows that the source no
-    longer has are removed. Other tables of the sync go on from where they stand.
+    longer has are removed; ``delete_mode='ignore'`` keeps them. Other tables of the sync go on from where they stand.
 
     Raises ConfigError for a table that can't be copied over what is there: its rows would stand twice (``append``), or be kept
     (``ignore``). Raises SyncBusy while another owner runs the sync.
@@ -47,7 +47,9 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
             if not isinstance(position, SnapshotPosition) or "replace" not in sink.capabilities.options["initial"]:
                 what = f"{source.name} into {sink.name} knows no copy that replaces"
                 raise ConfigError(what, connection=sink.name, table=target.table)
-            entries.append(Entry(sync.name, table, target.table, position, copy="replace", schema=target.schema))
+            # Under delete_mode='ignore' rows that the source no longer has are there to stay.
+            copy: Copy = "merge" if target.options.delete_mode == "ignore" else "replace"
+            entries.append(Entry(sync.name, table, target.table, position, copy=copy, schema=target.schema))
         sink.ledger.record(lease, entries)
     finally:
         sink.ledger.release(lease)

@@ -235,3 +235,36 @@ def test_a_position_of_another_server_or_kind_is_refused(db: Database, t: TableN
     with pytest.raises(PositionLost):
         list(source.read(Window({t: foreign}, source.head()), Limits()))
     assert "another source" in str(only(source, t, SegmentPosition("s")))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE VIEW t AS SELECT 1 AS k", "CREATE TABLE t (k INT PRIMARY KEY) WITH SYSTEM VERSIONING", "CREATE SEQUENCE t"],
+)
+def test_what_is_no_plain_table_is_refused(maria: Database, statement: str) -> None:
+    """A view has no rows in the log; of a versioned table the log has those of its history too."""
+    maria.execute(statement)
+    (problem,) = maria.source().preflight({maria.table("t"): None}).problems
+    assert isinstance(problem, SchemaError)
+    assert "is of the kind" in str(problem)
+
+
+def test_a_foreign_key_that_changes_rows_without_a_word_in_the_log_is_warned_of(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE p (k INT PRIMARY KEY)",
+        "CREATE TABLE t (k INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (k) ON DELETE CASCADE)",
+        "CREATE TABLE u (k INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (k))",
+    )
+    warnings = db.source().preflight({db.table(name): None for name in "ptu"}).warnings
+    (found,) = [text for text in warnings if "foreign key" in text]
+    assert f"{db.table('t')} with those of p (ON DELETE CASCADE)" in found
+
+
+@pytest.mark.parametrize("option", ["--binlog-ignore-db=away", "--binlog-do-db=other"])
+def test_a_database_that_the_server_leaves_out_of_its_log_is_refused(option: str) -> None:
+    with running(start_mariadb, option) as server:
+        server.execute("CREATE DATABASE away", "CREATE TABLE away.t (k INT PRIMARY KEY)")
+        database = Database(server, "away")
+        (problem,) = database.source().preflight({database.table("t"): None}).problems
+        assert "leaves changes in the database away out of its log" in str(problem)
+        database.close()

@@ -57,6 +57,46 @@ def test_pages_of_one_row_hold_every_row_once_whatever_the_type_of_the_key(
     assert len(copied) == len(set(copied)) == db.rows("SELECT COUNT(*) FROM t")[0][0]
 
 
+@pytest.mark.parametrize("zone", ["+08:00", "-08:00"])
+def test_pages_by_an_instant_hold_every_row_once_whatever_the_time_zone_of_the_server(db: Database, zone: str) -> None:
+    """Twenty rows: past the first page, which either route reads alike."""
+    db.execute("CREATE TABLE t (k TIMESTAMP(6) NOT NULL PRIMARY KEY, v INT)")
+    db.execute(
+        "SET time_zone = '+00:00'", *(f"INSERT INTO t VALUES ('2026-01-01 {hour:02}:00:00.5', {hour})" for hour in range(20))
+    )
+    before = db.rows("SELECT @@GLOBAL.time_zone")[0][0]
+    db.execute(f"SET GLOBAL time_zone = '{zone}'")
+    try:
+        copied = rows(copy_chunks(db.source(), db.table("t"), Limits(rows=3))).column("v").to_pylist()
+    finally:
+        db.execute(f"SET GLOBAL time_zone = '{before}'")
+    assert copied == list(range(20))
+
+
+@pytest.mark.parametrize("route", ["pymysql", "connectorx"])
+def test_a_char_is_not_padded_whatever_the_sql_mode_of_the_server(
+    db: Database, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if route == "pymysql":
+        monkeypatch.setattr("tidegate.providers.mysql.source.fast_route", lambda *_: None)
+    db.execute("CREATE TABLE t (k CHAR(9) PRIMARY KEY)", "INSERT INTO t VALUES ('a')")
+    before = db.rows("SELECT @@GLOBAL.sql_mode")[0][0]
+    db.execute("SET GLOBAL sql_mode = 'PAD_CHAR_TO_FULL_LENGTH'")
+    try:
+        assert rows(copy_chunks(db.source(), db.table("t"))).column("k").to_pylist() == ["a"]
+    finally:
+        db.execute(f"SET GLOBAL sql_mode = '{before}'")
+
+
+def test_a_consistent_copy_of_a_table_without_transactions_is_refused(db: Database) -> None:
+    """Rows that are written while it is read would be in the copy and in the changes after it."""
+    db.execute("CREATE TABLE t (k INT PRIMARY KEY) ENGINE = MyISAM")
+    source = db.source()
+    with pytest.raises(SchemaError, match="no transactions"):
+        source.start([db.table("t")], consistent=True)
+    source.start([db.table("t")], consistent=False)
+
+
 @pytest.mark.parametrize("limit", [1, 3, 1000])
 def test_pages_of_a_composite_key_hold_every_row_once(db: Database, limit: int) -> None:
     db.execute("CREATE TABLE t (a VARCHAR(5), b INT, c BINARY(2), v INT, PRIMARY KEY (a, b, c))")

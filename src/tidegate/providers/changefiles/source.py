@@ -154,7 +154,7 @@ class ChangeFilesSource:
         else:
             return position.segment
         raise PositionLost(
-            what, connection=self._name, table=table, position=position, setting="url, or a new sync name with initial='replace'"
+            what, connection=self._name, table=table, position=position, setting="url, or another sync and target table"
         )
 
     def _events(self, table: TableName, number: int) -> int:

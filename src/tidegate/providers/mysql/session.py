@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 RawRow = tuple[bytes | None, ...]
 TextRow = tuple[str | None, ...]
 
-SETTINGS = "SET time_zone = '+00:00', sql_mode = 'NO_ENGINE_SUBSTITUTION', net_write_timeout = 3600"
+SETTINGS = "SET time_zone = '+00:00', sql_mode = 'NO_ENGINE_SUBSTITUTION', net_write_timeout = 3600, wait_timeout = 28800"
 """What every connection begins with. UTC, no ANSI_QUOTES, no PAD_CHAR_TO_FULL_LENGTH, no NO_BACKSLASH_ESCAPES: values and literals
 mean the same on every server."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.changes.batch import ChangeBatch, Chunk, RowKind
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
-from tidegate.errors import PreflightError, Unavailable
+from tidegate.errors import PreflightError, SchemaError, Unavailable
 from tidegate.providers.mysql.log import fingerprint, log_status
 from tidegate.providers.mysql.routes import Route
 from tidegate.providers.mysql.select import key_texts
@@ -121,5 +121,9 @@ def copy(route: Route, table: MySqlTable, position: SnapshotPosition, limits: Li
             rows += part.num_rows
             batches = (ChangeBatch.of(table.schema, part, RowKind.INSERT),) if part.num_rows else ()
             if table.schema.key and part.num_rows:
-                after = key_texts(table, part)
+                reached = key_texts(table, part)
+                if reached == after:
+                    what = "two pages of the copy end at the same key, so it would never come to an end; copy it with another key"
+                    raise SchemaError(what, table=table.name, position=position, setting="key=[...]")
+                after = reached
             yield Chunk(batches, position.low if last else SnapshotPosition(position.low, after, rows))

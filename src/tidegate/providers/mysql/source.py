@@ -75,8 +75,8 @@ class MysqlSource:
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
         """Where copies begin. ``consistent``: one view of all tables, held open until the source is closed; it can't be resumed.
 
-        Raises SchemaError for a table without key unless ``consistent``: its rows have no order to page by; and for an engine without
-        transactions if ``consistent``.
+        Raises SchemaError for a table without key unless ``consistent``, since its rows have no order to page by; and, if
+        ``consistent``, for an engine without transactions.
         """
         described = [self._table(table) for table in tables]
         if not consistent and (keyless := [str(table.name) for table in described if not table.schema.key]):

@@ -1,4 +1,4 @@
-"""MySQL's binary JSON as text. The bytes are laid out by hand, after ``json_binary.h``: no MySQL of today is at hand to write them."""
+"""MySQL's binary JSON as text. The bytes are laid out by hand, after ``json_binary.h``: no server at hand writes them."""
 
 from __future__ import annotations
 

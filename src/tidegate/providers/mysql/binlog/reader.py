@@ -234,7 +234,7 @@ class EventReader:
         if body is None:
             raise EventRefused("row event without a table map", connection=self._task.connection, position=self._where(end))
         layout = self._layout(body, end)
-        if layout is None or (self._sequence(), end) <= self._after[layout.schema.table]:
+        if layout is None:
             return
         data, pos = self._row_images(kind, event, layout, end)
         row_kind = RowKind.INSERT if kind in ev.INSERTS else RowKind.DELETE if kind in ev.DELETES else RowKind.UPDATE_BEFORE
@@ -242,7 +242,7 @@ class EventReader:
         self._rows_in_transaction += count
 
     def _layout(self, body: bytes, end: int) -> Layout | None:
-        """How the rows under this table map are read; None for a table that isn't read, or not from here on."""
+        """How the rows under this table map are read; None for a table that isn't read, or that already has them."""
         if body not in self._layouts:
             event = b"\0" * (ev.HEADER_SIZE + 6) + body
             table = self._task.tables.get(table_name(event))

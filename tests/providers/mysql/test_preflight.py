@@ -192,7 +192,7 @@ def test_a_purged_position_names_the_oldest_file_and_the_way_out(own_server: MyS
         problem = only(source, table, position)
         assert isinstance(problem, PositionLost)
         assert f"{begin.file} was purged, the oldest file is {head.file}" in str(problem)
-        assert "new copy" in str(problem)
+        assert "tidegate resync" in str(problem)
         assert problem.table == "shop.t"
         assert problem.setting == "binlog_expire_logs_seconds, expire_logs_days"
     with pytest.raises(PositionLost, match="was purged"):

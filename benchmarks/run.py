@@ -10,7 +10,8 @@ end-to-end
 upsert
     rows of which half are present, against COPY into a temporary table and one INSERT … ON CONFLICT
 memory
-    the peak memory of a first copy of the rows, and of ten times as many (only with ``memory`` named)
+    the peak memory of a first copy of the rows, of one transaction that updates them all, and of a first copy of ten times as
+    many rows (only with ``memory`` named)
 """
 
 from __future__ import annotations
@@ -141,8 +142,12 @@ class Bench:
         for rows in (self.rows, self.rows * 10):
             if rows != self.rows:
                 self.fill(rows)
-            self._child(_copy)
+            self._child(_copy, rows)
             print(f"memory: a first copy of {rows:,} rows peaked at {self.peak / 1024:,.0f} MB", flush=True)
+            if rows == self.rows:
+                self.mariadb.execute("UPDATE bench.orders SET score = score + 1")
+                self._child(_sync, rows)
+                print(f"memory: one transaction that updates them all peaked at {self.peak / 1024:,.0f} MB", flush=True)
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = self.postgres.connect()
@@ -165,10 +170,10 @@ class Bench:
         command = [str(found[0]) if found else "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]
         return _timed([*command, "-p", str(self.postgres.port), "-d", "postgres", "-f", "-"], script)
 
-    def _child(self, work: Callable[..., float]) -> float:
+    def _child(self, work: Callable[..., float], rows: int = 0) -> float:
         """Seconds of the work in a process of its own, whose peak memory is kept."""
         receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        arguments = (work, self.mariadb.values(), self.postgres.values(), str(self.folder), self.rows, sender)
+        arguments = (work, self.mariadb.values(), self.postgres.values(), str(self.folder), rows or self.rows, sender)
         process = multiprocessing.get_context("spawn").Process(target=_in_child, args=arguments)
         process.start()
         process.join()
@@ -214,13 +219,8 @@ def _read(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], fold
 
 
 def _copy(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
-    """A first copy: the target emptied, and its ledger told nothing of an earlier one by a new name."""
+    """A first copy: the target emptied, its ledger too."""
     import psycopg2
-
-    from tidegate.providers.system import systems
-    from tidegate.sync.mapping import Sync
-    from tidegate.sync.options import WriteOptions
-    from tidegate.sync.run import run
 
     values = sink_values
     connection = psycopg2.connect(host=values["host"], port=values["port"], user=values["login"], dbname=values["database"])
@@ -236,6 +236,16 @@ def _copy(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], fold
         for (schema,) in cursor.fetchall():
             cursor.execute(f'TRUNCATE "{schema}".tidegate_ledger, "{schema}".tidegate_lease')
     connection.close()
+    return _sync(source_values, sink_values, folder, rows)
+
+
+def _sync(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
+    """A run, which has that many changes to bring."""
+    from tidegate.providers.system import systems
+    from tidegate.sync.mapping import Sync
+    from tidegate.sync.options import WriteOptions
+    from tidegate.sync.run import run
+
     source = systems()["mysql"].open_source(source_values, "bench")
     sink = systems()["postgres"].open_sink(sink_values, "bench")
     with closing(source), closing(sink):

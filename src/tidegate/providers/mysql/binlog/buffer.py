@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidegate.changes.batch import ChangeBatch, RowKind
+from tidegate.changes.batch import ChangeBatch, RowKind, concat
 from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
 from tidegate.providers.mysql.binlog.rows import Layout, decode_rows
+
+_PIECE_ROWS = 16_384
+"""Rows after which values become columns: as Python objects they take some ten times the memory."""
 
 
 class TableBuffer:
@@ -23,7 +26,11 @@ class TableBuffer:
 
     def _begin(self, layout: Layout) -> None:
         self._layout = layout
-        self._columns: list[list[Any]] = [[] for _ in layout.schema.columns]
+        self._pieces: list[ChangeBatch] = []
+        self._begin_piece()
+
+    def _begin_piece(self) -> None:
+        self._columns: list[list[Any]] = [[] for _ in self._layout.schema.columns]
         self._kinds = bytearray()
         self._events: list[tuple[str, int, int, int]] = []
 
@@ -38,6 +45,8 @@ class TableBuffer:
         else:
             self._kinds += bytes((kind,)) * count
         self._events.append((file, offset, count, seconds))
+        if len(self._kinds) >= _PIECE_ROWS:
+            self._end_piece()
         return count
 
     def take(self) -> list[ChangeBatch]:
@@ -48,8 +57,14 @@ class TableBuffer:
         return done
 
     def _close(self) -> None:
+        self._end_piece()
+        if self._pieces:
+            self._done.append(concat(self._pieces))
+
+    def _end_piece(self) -> None:
         if self._kinds:
-            self._done.append(self._batch())
+            self._pieces.append(self._batch())
+            self._begin_piece()
 
     def _batch(self) -> ChangeBatch:
         schema = self._layout.schema

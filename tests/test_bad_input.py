@@ -12,7 +12,7 @@ import pytest
 from tests.servers import MySqlServer, PostgresServer, running, start_mariadb, wait_until
 from tests.shop import Shop
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, EventRefused, PositionLost, PreflightError, SchemaError, TidegateError
+from tidegate.errors import ConfigError, EventRefused, PositionLost, PreflightError, RowRefused, SchemaError, TidegateError
 from tidegate.providers.system import systems
 from tidegate.sync.mapping import Sync
 from tidegate.sync.options import WriteOptions
@@ -40,12 +40,12 @@ class Setup:
             run(Sync.of("shop", [self.table], schema="ods", options=WriteOptions.of(self.options)), source, sink, owner="test")
 
     def rows(self) -> int:
-        """Rows in all tables of the target but the ledger's leases."""
+        """Rows in all tables of the target but the ledger's, which may say that a copy has begun."""
         connection = self.target.connect()
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT format('SELECT count(*) FROM %I.%I', schemaname, tablename) FROM pg_tables "
-                "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'tidegate_lease'"
+                "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'tidegate')"
             )
             total = 0
             for (query,) in cursor.fetchall():
@@ -149,6 +149,11 @@ def test_an_unknown_field_of_a_connection(case: Setup) -> None:
 def test_an_option_that_the_target_cannot_do(case: Setup) -> None:
     case.options |= {"parallelism": 4}
     refused(case, ConfigError, "warehouse", "parallelism")
+
+
+def test_a_character_that_the_target_has_no_place_for(case: Setup) -> None:
+    case.shop.server.execute(f"UPDATE {case.table} SET memo = CONCAT('hunter2', CHAR(0)) ORDER BY id LIMIT 1")
+    refused(case, RowRefused, "warehouse", "ods.orders", "column memo", "U+0000", "on_error")
 
 
 def test_a_version_column_that_the_source_lacks(case: Setup) -> None:

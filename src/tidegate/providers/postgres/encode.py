@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 18
 """About how much of a table is encoded at once."""
 
 _WRITE = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed", batch_size=1 << 20)
-_NUL = "U+0000 in the text, which PostgreSQL can't store: remove it at the source, or map the column to binary"
+NUL = "U+0000 in the text, which PostgreSQL can't store: remove it at the source, or map the column to binary"
 
 
 class CsvReader:
@@ -74,8 +74,8 @@ def _nul(part: pa.Table) -> RowRefused:
         if pa.types.is_string(column.type):
             found = pc.match_substring(column, "\0")
             if pc.any(found).as_py():
-                return RowRefused(_NUL, column=name, rows=part.filter(found).slice(0, 10))
-    return RowRefused(_NUL)
+                return RowRefused(NUL, column=name, rows=part.filter(found).slice(0, 10))
+    return RowRefused(NUL)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:

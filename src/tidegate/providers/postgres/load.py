@@ -12,6 +12,7 @@ from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import RowRefused, SchemaError
 from tidegate.providers.postgres.catalog import Catalog
+from tidegate.providers.postgres.encode import NUL
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
 from tidegate.providers.postgres.quarantine import QuarantineTable
 from tidegate.providers.postgres.session import Session
@@ -62,7 +63,7 @@ class PostgresLoad:
             self._ledger.setup()
         result = writer.open(copy, copy_starts=self._copy_starts)
         if target.options.on_error == "fail":
-            result += writer.write(batch, copy)
+            result += self._unguarded(writer, batch, copy)
         else:
             result += self._guarded(writer, batch, copy)
         result.seconds = time.monotonic() - began
@@ -100,6 +101,16 @@ class PostgresLoad:
             self._done()
 
     # Refused rows
+
+    def _unguarded(self, writer: TableWriter, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
+        try:
+            return writer.write(batch, copy)
+        except RowRefused as error:
+            if error.connection is not None:
+                raise
+            # The encoder, which saw U+0000, knows no more than the column.
+            where = {"connection": self._session.name, "table": writer.table.name, "setting": "on_error"}
+            raise RowRefused(NUL, column=error.column, rows=error.rows, **where) from None
 
     def _guarded(self, writer: TableWriter, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
         """Write all but the refused changes; store or count these."""

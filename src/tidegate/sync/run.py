@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import pyarrow as pa
-
 from tidegate.changes.batch import ChangeBatch, Chunk
 from tidegate.changes.position import Position, SnapshotPosition
 from tidegate.changes.schema import TableName, TableSchema
@@ -306,8 +304,6 @@ class _Run:
     def _commit(self, load: Load, ends: Mapping[TableName, Position], copy: Copy | None = None) -> None:
         entries = [self._entry(table, position, copy) for table, position in ends.items()]
         load.commit(entries)
-        # What the chunks of this load held goes back to the system, so that a long run stays as small as a short one.
-        pa.default_memory_pool().release_unused()
         for entry in entries:
             tally = self.tallies[entry.table]
             self.positions[entry.table] = entry.position

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -90,7 +89,3 @@ class SyncResult:
             "warnings": list(self.warnings),
             "tables": {table.source: table.to_json() for table in self.tables},
         }
-
-
-def total(results: Iterable[WriteResult]) -> WriteResult:
-    return sum(results, WriteResult())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate.changes.position import Position
-from tidegate.changes.schema import HIDDEN, TableSchema
+from tidegate.changes.schema import HIDDEN, Column, TableName, TableSchema
 from tidegate.errors import SchemaError
 
 KIND = f"{HIDDEN}kind"
@@ -124,6 +125,13 @@ class ChangeBatch:
     def slice(self, start: int, length: int | None = None) -> ChangeBatch:
         return ChangeBatch(self.schema, self.data.slice(start, length))
 
+    def select(self, names: Iterable[str]) -> ChangeBatch:
+        """These columns of the table, in this order, with the hidden ones that go with them. The key's have to be among them."""
+        schema = self.schema.select(names)
+        rest = [name for name in self.data.column_names if name.startswith(HIDDEN)]
+        kept = [name for name in rest if not name.startswith(PRESENT) or name.removeprefix(PRESENT) in schema.names]
+        return ChangeBatch(schema, self.data.select([*schema.names, *kept]))
+
     def counts(self) -> dict[RowKind, int]:
         """Rows by kind."""
         counts = np.bincount(self.kinds, minlength=4)
@@ -146,16 +154,48 @@ def concat(batches: Sequence[ChangeBatch]) -> ChangeBatch:
     return ChangeBatch(batches[0].schema, data)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The piece of a window that is in memory at once: batches of any tables of it, in source order per table.
+TableEventKind = Literal["truncated", "column_added", "broken"]
 
-    ``end`` is the position that all tables of the window have reached once the chunk is applied. None: the chunk ends inside a
-    transaction, so nothing may be recorded here.
+
+@dataclass(frozen=True, slots=True)
+class TableEvent:
+    """What happened to a whole table, at its place among the batches.
+
+    ``truncated``
+        all rows that were there are gone.
+    ``column_added``
+        ``column`` is new, and every row that was there holds ``value`` in it (of the column's type; None is NULL).
+    ``broken``
+        the table's rows were changed in a way that the source can't tell, or can't follow: nothing after it holds. It begins a chunk.
+
+    ``what`` is the statement in short and why it matters, for people, without values; ``position`` where it stands.
     """
 
-    batches: tuple[ChangeBatch, ...]
+    table: TableName
+    kind: TableEventKind
+    what: str
+    position: str
+    column: Column | None = None
+    value: pa.Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The piece of a window that is in memory at once: batches and events of any tables of it, in source order per table.
+
+    ``end`` is the position that all tables of the window have reached once the chunk is applied. None: the chunk ends inside a
+    transaction, so nothing may be recorded here. ``schemas``: the source's schema of tables as of ``end``, where the source follows
+    it; without an entry, what the ledger has for the table stays.
+    """
+
+    parts: tuple[ChangeBatch | TableEvent, ...]
     end: Position | None
+    schemas: Mapping[TableName, TableSchema] = field(default_factory=dict)
+
+    @property
+    def batches(self) -> tuple[ChangeBatch, ...]:
+        """The parts that are rows."""
+        return tuple(part for part in self.parts if isinstance(part, ChangeBatch))
 
     @property
     def num_rows(self) -> int:

@@ -16,12 +16,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class TableMapping:
-    """One source table to one sink table. ``key`` replaces the source's primary key; ``options`` are this table's own."""
+    """One source table to one sink table. ``key`` replaces the source's primary key; ``options`` are this table's own.
+
+    ``start`` is where its first run begins: ``snapshot`` copies the table; ``latest``, a position in the source's own words
+    (``binlog.000003:4711``) or a time (``2026-11-21T10:00:00Z``) take the changes from there on, and the target's rows as they are.
+    """
 
     source: TableName
     target: TableName
     key: tuple[str, ...] | None = None
     options: WriteOptions = field(default_factory=WriteOptions)
+    start: str = "snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,12 @@ class Sync:
         schema: str = "",
         options: WriteOptions | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        start: str = "snapshot",
     ) -> Sync:
         """From table names, each going to the table of its own name in ``schema``.
 
         ``overrides`` maps a source table (``shop.orders``) to the write options that differ for it; beside them it takes ``target``
-        (``ods.shop_orders``) and ``key`` (column names). ConfigError for one that names no table of the sync.
+        (``ods.shop_orders``), ``key`` (column names) and ``start``. ConfigError for one that names no table of the sync.
         """
         options = options or WriteOptions()
         rest = {str(TableName.parse(table)): dict(values) for table, values in (overrides or {}).items()}
@@ -69,6 +75,7 @@ class Sync:
             own = rest.pop(str(source), {})
             target = own.pop("target", None)
             key = own.pop("key", None)
+            begin = own.pop("start", start)
             if isinstance(key, str):
                 key = [key]
             mappings.append(
@@ -77,6 +84,7 @@ class Sync:
                     TableName.parse(target) if target else TableName(schema, source.name),
                     tuple(key) if key else None,
                     options.override(own),
+                    begin,
                 )
             )
         if rest:

@@ -14,6 +14,7 @@ WriteMode = Literal["upsert", "append", "overwrite"]
 OnError = Literal["fail", "quarantine", "skip"]
 Initial = Literal["refuse", "replace", "merge"]
 Method = Literal["copy", "insert", "upsert"]
+OnDdl = Literal["evolve", "fail", "ignore", "resync"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "write_mode": get_args(WriteMode),
@@ -22,6 +23,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "on_error": get_args(OnError),
     "initial": get_args(Initial),
     "method": get_args(Method),
+    "on_ddl": get_args(OnDdl),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "batch_rows": (1, 5_000_000),
@@ -51,6 +53,10 @@ class WriteOptions:
         with all changes of its key in the chunk, and goes on; ``skip`` goes on without it, counted and logged.
     ``initial``
         the first run into a table that holds rows: ``refuse``; ``replace``, after which it holds what the source holds; ``merge``.
+    ``on_ddl``
+        what becomes of a statement that changes the whole table at the source: ``evolve`` follows it where the outcome is known (a
+        column added with NULL or a constant in it, TRUNCATE, a wider type) and stops at any other; ``fail`` stops at each;
+        ``ignore`` goes on as if it had not been; ``resync`` follows as ``evolve`` does, and copies the table anew where that stops.
     ``method``
         ``copy``: COPY into a staging table, then one statement; ``insert``: the same, staged by INSERT … VALUES;
         ``upsert``: INSERT … VALUES … ON CONFLICT straight into the table.
@@ -69,6 +75,7 @@ class WriteOptions:
     delete_mode: DeleteMode = "apply"
     on_error: OnError = "fail"
     initial: Initial = "refuse"
+    on_ddl: OnDdl = "evolve"
     method: Method | None = None
     columns: tuple[str, ...] | None = None
     version_column: str | None = None

@@ -15,24 +15,29 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from tidegate.changes.batch import ChangeBatch, Chunk
+from tidegate.changes.batch import ChangeBatch, Chunk, TableEventKind
 from tidegate.changes.position import Position
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import TidegateError
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.results import WriteResult
 
-Copy = Literal["fresh", "replace", "merge"]
-"""How a first copy meets the target: it was empty; it is to hold what the source holds in the end; other rows stay."""
+Copy = Literal["fresh", "replace", "merge", "shadow"]
+"""How a copy meets the target: it was empty; it is to hold what the source holds in the end; other rows stay; the copy goes to a
+table of its own (:meth:`Sink.shadow`), which takes the target's place once it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a read covers: per table everything after its position, up to and with ``until`` (None: to the end of a first copy)."""
+    """What a read covers: per table everything after its position, up to and with ``until`` (None: to the end of a first copy).
+
+    ``schemas``: the source's schema of each table as of that position, as far as the ledger has it.
+    """
 
     after: Mapping[TableName, Position]
     until: Position | None
+    schemas: Mapping[TableName, TableSchema] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,13 @@ class Source(Protocol):
         """About how many rows are to be read; None if the source can't tell."""
 
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
-        """Where tables without a stored position begin. ``consistent``: one view of all of them, at one position, in one piece."""
+        """Where copies of tables begin. ``consistent``: one view of all of them, at one position, in one piece."""
+
+    def locate(self, start: str) -> Position:
+        """Where tables begin that are not copied: ``latest``, a position in the source's own words, or a time (ISO 8601).
+
+        ConfigError if the source can't begin there.
+        """
 
     def head(self) -> Position:
         """The position up to which a run that starts now reads."""
@@ -100,6 +111,10 @@ class Capabilities:
     """``option=value`` to the reason, and what to use instead."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """What None means here, per option."""
+    follows: frozenset[TableEventKind] = frozenset()
+    """The events of whole tables that :class:`Load` can apply. Others break the table: it has to be copied again."""
+    shadow: bool = False
+    """Whether a table can be copied anew beside the old one and take its place at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +233,15 @@ class Load(Protocol):
     def finish_copy(self, target: Target) -> int | None:
         """The last row of a ``replace`` copy was written: remove rows that it didn't bring. How many; None if it can't be told."""
 
+    def truncate(self, target: Target) -> WriteResult:
+        """The source's table was emptied: delete, mark or keep all rows, as ``delete_mode`` says. Only if the sink follows it."""
+
+    def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
+        """The source's table gained a column that holds ``value`` in all rows: set it in all of them. Only if the sink follows it."""
+
+    def swap(self, target: Target, shadow: Target) -> None:
+        """The last row of a ``shadow`` copy was written: it takes the target's place, under its name and with its grants."""
+
     def commit(self, entries: Sequence[Entry]) -> None:
         """Rows and entries, all or nothing. LeaseLost if the fence was passed."""
 
@@ -246,6 +270,12 @@ class Sink(Protocol):
 
     def prepare(self, target: Target, preparation: Preparation) -> None:
         """Run the preparation's statements."""
+
+    def shadow(self, target: Target) -> Target:
+        """The same target under the name of its shadow. Only if :attr:`Capabilities.shadow`."""
+
+    def drop_shadow(self, target: Target) -> None:
+        """Remove the target's shadow, if there is one."""
 
     def begin(
         self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from tests.model import Change, Model, Row
 from tests.strategies import batch_of, key_of
-from tidegate.changes.batch import KIND, PRESENT, ChangeBatch, Chunk, RowKind
+from tidegate.changes.batch import KIND, PRESENT, ChangeBatch, Chunk, RowKind, TableEvent
 from tidegate.changes.fold import fold
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, SyncBusy
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import (
@@ -71,7 +71,8 @@ class Faults:
         return result
 
 
-Transaction = list[tuple[TableName, Change]]
+Transaction = list[tuple[TableName, Change | TableEvent]]
+"""A :class:`TableEvent` is a transaction by itself. ``broken`` stands for a statement that sets column ``b`` of all rows to 0."""
 
 
 @dataclass
@@ -100,6 +101,9 @@ class FakeSource:
 
     def head(self) -> Position:
         return self.position(self.visible)
+
+    def locate(self, start: str) -> Position:
+        return self.position(self.visible if start == "latest" else int(start))
 
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
         return {table: SnapshotPosition(self.position(self.visible)) for table in tables}
@@ -145,7 +149,13 @@ class FakeSource:
         held: dict[TableName, list[Change]] = {}
         for number in range(min(after.values()), window.until.offset):
             for table, change in self.log[number]:
-                if table in after and number >= after[table]:
+                if table not in after or number < after[table]:
+                    continue
+                if isinstance(change, TableEvent):
+                    yield self._chunk(held, self.position(number))
+                    yield Chunk((change,), self.position(number + 1))
+                    held = {}
+                else:
                     held.setdefault(table, []).append(change)
                     if sum(map(len, held.values())) >= 4 * limits.rows:
                         yield self._chunk(held, None)
@@ -228,6 +238,12 @@ class FakeSink:
 
     def prepare(self, target: Target, preparation: Preparation) -> None: ...
 
+    def shadow(self, target: Target) -> Target:
+        raise AssertionError("not declared")
+
+    def drop_shadow(self, target: Target) -> None:
+        raise AssertionError("not declared")
+
     def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         yield from ()
 
@@ -300,8 +316,18 @@ class TransactionalSink(FakeSink):
     memory: MemoryLedger = field(default_factory=MemoryLedger)
 
     @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, follows=frozenset(("truncated", "column_added")), shadow=True)
+
+    @property
     def ledger(self) -> Ledger:
         return self.memory
+
+    def shadow(self, target: Target) -> Target:
+        return replace(target, table=TableName(target.table.schema, f"{target.table.name}__shadow"))
+
+    def drop_shadow(self, target: Target) -> None:
+        self.faults.around(lambda: self.tables.models.pop(self.shadow(target).table, None))
 
     def begin(
         self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
@@ -319,6 +345,17 @@ class _Transaction:
 
     def finish_copy(self, target: Target) -> int | None:
         return 0
+
+    def truncate(self, target: Target) -> WriteResult:
+        return WriteResult(deleted=self.sink.faults.around(self.tables.model(target).truncate))
+
+    def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
+        plain = None if value is None else value.as_py()
+        return WriteResult(updated=self.sink.faults.around(lambda: self.tables.model(target).fill(column.name, plain)))
+
+    def swap(self, target: Target, shadow: Target) -> None:
+        self.tables.models[target.table] = self.tables.model(shadow)
+        del self.tables.models[shadow.table]
 
     def commit(self, entries: Sequence[Entry]) -> None:
         self.sink.faults.around(lambda: self._commit(entries))

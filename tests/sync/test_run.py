@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from tests.fakes import FakeSource, Fault, Faults, Killed, LabelledSink, Tables, Transaction, TransactionalSink
 from tests.model import Change, Model
 from tests.strategies import KEY, SCHEMA, changes, rows, rules
+from tidegate.changes.batch import TableEvent, TableEventKind
 from tidegate.changes.position import BinlogPosition
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
-from tidegate.errors import LeaseLost, PermanentError, PositionLost, SyncBusy, TidegateError
+from tidegate.errors import EventRefused, LeaseLost, PermanentError, PositionLost, SyncBusy, TidegateError
 from tidegate.sync.mapping import Sync, TableMapping
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.run import run
@@ -133,7 +135,8 @@ def test_append_stores_each_change_exactly_once_and_in_order(
         source.visible = max(source.visible, min(stop, len(log)))
         run_until_done(sync, source, sink, faults)
     for table in (ORDERS, CUSTOMERS):
-        expected = [(kind.name, row) for txn in log for name, change in txn if name == table for kind, row in change.rows()]
+        changes_of = [change for txn in log for name, change in txn if name == table and isinstance(change, Change)]
+        expected = [(kind.name, row) for change in changes_of for kind, row in change.rows()]
         assert sink.tables.appended.get(TableName("ods", table.name), []) == expected
 
 
@@ -151,6 +154,80 @@ def test_a_copy_among_changes_killed_anywhere_ends_equal_to_the_source(
     for table in (ORDERS, CUSTOMERS):
         got = sink.tables.models.get(TableName("ods", table.name))
         assert (got.rows if got else {}) == source.state(table)
+
+
+@st.composite
+def altered_histories(draw: Any) -> list[Transaction]:
+    """Histories with statements in between that concern whole tables."""
+    log: list[Transaction] = []
+    for txn in draw(histories()):
+        log.append(txn)
+        if draw(st.booleans()):
+            log.append([draw(table_events())])
+    return log
+
+
+def table_events() -> st.SearchStrategy[tuple[TableName, TableEvent]]:
+    def event(table: TableName, kind: TableEventKind, value: int | None) -> tuple[TableName, TableEvent]:
+        constant = None if value is None else pa.scalar(value, SCHEMA.column("b").type)
+        return table, TableEvent(table, kind, kind.upper(), "here", SCHEMA.column("b"), constant)
+
+    kinds: list[TableEventKind] = ["truncated", "column_added", "broken"]
+    return st.builds(event, st.sampled_from([ORDERS, CUSTOMERS]), st.sampled_from(kinds), st.none() | st.integers(1, 3))
+
+
+@pytest.mark.parametrize("delete_mode", ["apply", "ignore"])
+@settings(max_examples=150, deadline=None)
+@given(log=altered_histories(), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS)
+def test_tables_that_are_truncated_filled_or_broken_end_equal_to_the_source(
+    delete_mode: Any, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log, grows=True), sink_of(TransactionalSink)
+    sync = sync_of(WriteOptions(batch_rows=limit, flush_interval=1, on_ddl="resync", delete_mode=delete_mode), ORDERS, CUSTOMERS)
+    for stop in [*sorted(stops), len(log)]:
+        source.visible = max(source.visible, min(stop, len(log)))
+        run_until_done(sync, source, sink, faults)
+    for table in (ORDERS, CUSTOMERS):
+        got = sink.tables.models.get(TableName("ods", table.name))
+        rows = got.rows if got else {}
+        expected = source.state(table)
+        assert {key: rows.get(key) for key in expected} == expected
+        assert delete_mode == "ignore" or rows.keys() == expected.keys()
+        assert not any(name.name.endswith("__shadow") for name in sink.tables.models)
+
+
+@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+def test_a_break_stops_the_run_with_what_was_before_it_written_or_not_at_all(kind: Any) -> None:
+    broken = TableEvent(ORDERS, "broken", "ALTER TABLE changes values", "binlog.000003:4711")
+    source, sink = FakeSource(SCHEMAS, [*_log("a"), [(ORDERS, broken)], *_log("b")]), sink_of(kind)
+    run(sync_of(WriteOptions(), ORDERS), source, sink, owner="scheduler")
+    source.visible = 3
+    for _ in range(2):
+        with pytest.raises(EventRefused, match=r"shop\.orders.*4711.*ALTER TABLE changes values.*on_ddl='resync'"):
+            run(sync_of(WriteOptions(), ORDERS), source, sink, owner="scheduler")
+    run(sync_of(WriteOptions(on_ddl="ignore"), ORDERS), source, sink, owner="scheduler")
+    assert sink.ledger.last("shop")[ORDERS].position == source.position(3)
+
+
+def test_under_fail_even_a_statement_that_could_be_followed_stops_the_run() -> None:
+    truncated = TableEvent(ORDERS, "truncated", "TRUNCATE", "binlog.000003:4711")
+    source, sink = FakeSource(SCHEMAS, [*_log("a"), [(ORDERS, truncated)]]), sink_of(TransactionalSink)
+    sync = sync_of(WriteOptions(on_ddl="fail"), ORDERS)
+    source.visible = 1
+    run(sync, source, sink, owner="scheduler")
+    source.visible = 2
+    with pytest.raises(EventRefused, match="TRUNCATE"):
+        run(sync, source, sink, owner="scheduler")
+    assert len(sink.tables.models[TableName("ods", "orders")].rows) == 1
+
+
+def test_a_start_that_is_no_snapshot_takes_what_comes_after_it_and_keeps_its_place() -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a", "b", "c", "d"), visible=1), sink_of(TransactionalSink)
+    sync = Sync("shop", (TableMapping(ORDERS, TableName("ods", "orders"), start="latest"),))
+    run(sync, source, sink, owner="scheduler")
+    source.visible = 3
+    run(sync, source, sink, owner="scheduler")
+    assert sorted(sink.tables.models[TableName("ods", "orders")].rows) == [(1, "x"), (2, "x")]
 
 
 def _log(*texts: str) -> list[Transaction]:

@@ -58,6 +58,7 @@ def tidegate_assets(
     sink: str,
     tables: Sequence[str | TableName | TableMapping],
     schema: str = "",
+    start: str = "snapshot",
     table_options: Mapping[str, Mapping[str, Any]] | None = None,
     group_name: str | None = None,
     kinds: Collection[str] | None = None,
@@ -77,8 +78,11 @@ def tidegate_assets(
         the keys of two resources in ``Definitions``; messages name them so.
     ``tables``, ``schema``
         source tables (``shop.orders``), each going to the table of its own name in the target's ``schema``.
+    ``start``
+        where a table's first run begins: ``snapshot`` copies it; ``latest``, a position (``binlog.000003:4711``) or a time
+        (``2026-11-21T10:00:00Z``) take the changes from there on, onto the rows that the target has.
     ``table_options``
-        per source table the write options that differ for it, and beside them ``target`` (``ods.shop_orders``) and ``key``.
+        per source table the write options that differ for it, and beside them ``target`` (``ods.shop_orders``), ``key``, ``start``.
     ``kinds``
         the badges of the assets, such as mysql and postgres.
     ``retry_policy``
@@ -90,7 +94,7 @@ def tidegate_assets(
     Without that a second run ends with SyncBusy before it has read anything. Raises ConfigError for options that are unknown or
     don't go together.
     """
-    whole = Sync.of(sync, tables, schema=schema, options=WriteOptions.of(options), overrides=table_options)
+    whole = Sync.of(sync, tables, schema=schema, options=WriteOptions.of(options), overrides=table_options, start=start)
     name = re.sub(r"[^A-Za-z0-9_]", "_", sync)
     by_key = {}
     for table in whole.tables:

@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
             "--table", action="append", required=True, dest="tables", metavar="SCHEMA.TABLE", help="repeat for more"
         )
         parent.add_argument("--schema", default="", help="the target's schema")
+        parent.add_argument(
+            "--start",
+            default="snapshot",
+            metavar="WHERE",
+            help="where a table's first run begins: snapshot (default), latest, a position, or a time such as 2026-11-21T10:00:00Z",
+        )
         parent.add_argument("--set", action="append", default=[], dest="options", metavar="OPTION=VALUE", help="a write option")
     listing = commands.add_parser("systems", help="the systems and the fields of their connections")
     listing.set_defaults(command=_systems)
@@ -169,7 +175,8 @@ def _subject(given: argparse.Namespace) -> tuple[Sync, Connection, Connection]:
         if not getattr(given, role):
             raise _Usage(f"no --{role}: write {SYNTAX}")
     try:
-        sync = Sync.of(given.sync, given.tables, schema=given.schema, options=WriteOptions.of(_options(given.options)))
+        options = WriteOptions.of(_options(given.options))
+        sync = Sync.of(given.sync, given.tables, schema=given.schema, options=options, start=given.start)
         return sync, connection(given.source, "source"), connection(given.sink, "sink")
     except ConfigError as error:
         raise _Usage(str(error)) from error

@@ -25,7 +25,10 @@ class TidegateSyncOperator(TidegateOperator):
     :param source_conn_id: connection of the source.
     :param tables: the source's tables, ``shop.orders``; each goes to the table of its own name in ``schema``.
     :param schema: the target's schema; empty: the connection's default.
-    :param table_options: per source table what differs for it: write options, ``target`` (``ods.shop_orders``), ``key`` (columns).
+    :param start: where a table's first run begins: ``snapshot`` copies it; ``latest``, a position (``binlog.000003:4711``) or a time
+        (``2026-11-21T10:00:00Z``) take the changes from there on, onto the rows that the target has.
+    :param table_options: per source table what differs for it: write options, ``target`` (``ods.shop_orders``), ``key`` (columns),
+        ``start``.
     :param kwargs: ``sink_conn_id`` and the write options, see :class:`tidegate.operators.base.TidegateOperator`; and Airflow's own.
 
     Returns the run's :class:`tidegate.sync.results.SyncResult` as JSON, the XCom. Each target table is an asset,
@@ -44,6 +47,7 @@ class TidegateSyncOperator(TidegateOperator):
         "source_conn_id",
         "tables",
         "schema",
+        "start",
         "table_options",
         *TidegateOperator.template_fields,
     )
@@ -56,6 +60,7 @@ class TidegateSyncOperator(TidegateOperator):
         source_conn_id: str,
         tables: Sequence[str | TableMapping] | str,
         schema: str = "",
+        start: str = "snapshot",
         table_options: Mapping[str, Mapping[str, Any]] | str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,8 +69,9 @@ class TidegateSyncOperator(TidegateOperator):
         self.source_conn_id = source_conn_id
         self.tables = tables
         self.schema = schema
+        self.start = start
         self.table_options = table_options
-        if self.known("sync", "tables", "schema", "table_options", *names()):
+        if self.known("sync", "tables", "schema", "start", "table_options", *names()):
             for mapping in self.as_sync().tables:
                 self.emit(mapping.target)
 
@@ -82,6 +88,7 @@ class TidegateSyncOperator(TidegateOperator):
             schema=str(self.schema or ""),
             options=self.write_options(),
             overrides=overrides,
+            start=str(self.start or "snapshot"),
         )
 
     def execute(self, context: Context) -> dict[str, Any]:

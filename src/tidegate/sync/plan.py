@@ -14,7 +14,7 @@ from tidegate.sync.mapping import Sync, TableMapping, Target
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.protocols import Capabilities, Copy, Entry, Preparation, Sink, Source, resolve
 
-Action = Literal["copy", "resume copy", "changes"]
+Action = Literal["copy", "resume copy", "changes", "begin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class TablePlan:
     action: Action
     position: Position | None
     """Where it stands; None before its first run."""
+    start: str
+    """Where the first run begins: ``snapshot``, or what the source can :meth:`~tidegate.sync.protocols.Source.locate`."""
     copy: Copy | None
     consistent: bool
     """Copied in one view at one position, in one piece, since overlap can't be made good under its options."""
@@ -69,6 +71,9 @@ class Plan:
     general: tuple[TidegateError, ...] = ()
     warnings: tuple[str, ...] = ()
     ledger_ddl: tuple[str, ...] = ()
+
+    def table(self, source: TableName) -> TablePlan:
+        return next(table for table in self.tables if table.source == source)
 
     @property
     def problems(self) -> tuple[TidegateError, ...]:
@@ -124,10 +129,13 @@ def describe(table: TablePlan) -> str:
     """The action in words."""
     if table.action == "changes":
         return f"changes since {table.position}"
+    if table.action == "begin":
+        return f"changes from {table.start} on; the rows that are there stay as they are"
     how = {
         "fresh": "first copy into an empty table",
         "replace": "first copy; rows that the source doesn't have are removed",
         "merge": "first copy; other rows stay",
+        "shadow": "copied anew beside the old rows, which it replaces when it is complete",
     }
     text = how[table.copy or "fresh"]
     if table.action == "resume copy":
@@ -171,17 +179,21 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
             "overwrite replaces the table by the rows of one write, and a sync brings changes: use upsert, with initial='replace'"
         )
         problems.append(ConfigError(what, connection=sink.name, table=target.table, setting="write_mode"))
-    preparation = sink.inspect(target)
+    shadow = entry is not None and entry.copy == "shadow"
+    preparation = sink.inspect(sink.shadow(target) if shadow else target)
     problems += [*preparation.problems, *_other_table(target, entry, preparation, sink.name)]
     position = _position(entry)
     copy: Copy | None = None
-    if entry is None:
-        action: Action = "copy"
+    if entry is None and mapping.start != "snapshot":
+        action: Action = "begin"
+    elif entry is None:
+        action = "copy"
         copy = _copy_mode(preparation, options)
         if preparation.exists and not preparation.empty and options.initial == "refuse":
             what = "holds rows, and this sync has never written to it: replace them, or merge into them"
             problems.append(PreflightError(what, connection=sink.name, table=target.table, setting="initial='replace' or 'merge'"))
     elif isinstance(position, SnapshotPosition):
+        assert entry is not None
         action, copy = "resume copy", entry.copy
         if copy == "fresh" and not sink.capabilities.transactional:
             copy = "merge"  # a page that nobody recorded may be in
@@ -191,7 +203,18 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     warnings = [*preparation.warnings, *_schema_changes(schema, entry)]
     rows = source.estimate(mapping.source, position)
     return TablePlan(
-        mapping.source, target, action, position, copy, consistent, preparation, entry, rows, tuple(problems), tuple(warnings)
+        source=mapping.source,
+        target=target,
+        action=action,
+        position=position,
+        start=mapping.start,
+        copy=copy,
+        consistent=consistent,
+        preparation=preparation,
+        entry=entry,
+        rows=rows,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
     )
 
 

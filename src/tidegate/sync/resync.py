@@ -40,6 +40,9 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
     sink.ledger.setup()
     lease = sink.ledger.acquire(sync.name, owner, LEASE_SECONDS)
     try:
+        if sink.capabilities.shadow:
+            for target in targets.values():
+                sink.drop_shadow(target)  # of a copy that is given up by this one
         starts = source.start(list(targets), consistent=False)
         entries = []
         for table, target in targets.items():

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from tidegate.changes.batch import ChangeBatch, Chunk
+from tidegate.changes.batch import ChangeBatch, Chunk, TableEvent
 from tidegate.changes.position import Position, SnapshotPosition
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import PositionLost, TransientError
 from tidegate.sync.ahead import Ahead
+from tidegate.sync.follow import copy_anew, step
 from tidegate.sync.lease import LEASE_SECONDS, Heartbeat
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import Plan, TablePlan, plan
@@ -26,7 +27,11 @@ Progress = Callable[[str], None]
 
 
 class SchemaMoved(TransientError):
-    """A table gained columns after this run had looked at it; the next attempt finds and adds them."""
+    """A table gained columns after this run had looked at it; its next pass finds and adds them."""
+
+    def __init__(self, table: TableName, columns: Sequence[str], connection: str) -> None:
+        super().__init__(f"the source gained {', '.join(columns)} since this run began", connection=connection, table=table)
+        self.columns = {(table, column) for column in columns}
 
 
 def run(
@@ -109,16 +114,36 @@ class _Run:
         self.positions: dict[TableName, Position] = {}
         self.schemas: dict[TableName, TableSchema | None] = {}
         self.head: Position | None = None
+        self.reached_schemas: dict[TableName, TableSchema] = {}
+        """The source's schema of tables as of the last chunk written, where the source tells."""
+        self.moved: set[tuple[TableName, str]] = set()
+        """Columns that were looked for again at the source."""
+        self.broken: dict[TableName, Position] = {}
+        """Tables that can't be followed any further, and the position up to which they were."""
 
     def attempt(self) -> None:
         """The whole run, from the ledger's state on."""
+        while True:
+            try:
+                if not self._attempt():
+                    return
+            except SchemaMoved as moved:
+                if moved.columns <= self.moved:
+                    raise
+                self.moved |= moved.columns
+                log.info("%s", moved)
+
+    def _attempt(self) -> bool:
+        """One pass over all tables; True if some have to be copied anew, which the next pass does."""
+        self.broken.clear()
+        self.reached_schemas.clear()
         for tally in self.tallies.values():
             tally.settle(committed=False)
         self.plan = plan(self.sync, self.source, self.sink)
         self.plan.check()
         for table in self.plan.tables:
             if table.preparation.ddl:
-                self.sink.prepare(table.target, table.preparation)
+                self.sink.prepare(self._written(table), table.preparation)
         self.sink.ledger.claim(self.lease, [table.target.table for table in self.plan.tables])
         self.targets = {table.source: table.target for table in self.plan.tables}
         self.schemas = {table.source: table.entry.schema if table.entry else None for table in self.plan.tables}
@@ -130,7 +155,10 @@ class _Run:
             if isinstance(self.positions[table.source], SnapshotPosition):
                 self._copy_table(table, self.positions[table.source])
         self.head = self.source.head()
-        self._changes(Window(dict(self.positions), self.head))
+        self._changes(Window(dict(self.positions), self.head, self._known_schemas(self.positions)))
+        if self.broken:
+            self._copy_broken()
+        return bool(self.broken)
 
     def result(self, seconds: float, attempts: int) -> SyncResult:
         assert self.plan is not None
@@ -161,8 +189,12 @@ class _Run:
 
     def _copy(self, tables: Sequence[TablePlan]) -> None:
         """Give tables without a position one, and copy those that need a consistent view."""
-        together = [table for table in tables if table.consistent]
-        apart = [table for table in tables if not table.consistent]
+        for table in tables:
+            if table.action == "begin":
+                # At once: the same words may mean a later place next time.
+                self._record({table.source: self.source.locate(table.start)})
+        together = [table for table in tables if table.action == "copy" and table.consistent]
+        apart = [table for table in tables if table.action == "copy" and not table.consistent]
         if together:
             starts = self.source.start([table.source for table in together], consistent=True)
             if any(isinstance(position, SnapshotPosition) for position in starts.values()):
@@ -171,13 +203,36 @@ class _Run:
                 self.positions |= starts
         if apart:
             starts = self.source.start([table.source for table in apart], consistent=False)
-            self.positions |= starts
             # Before the first page: without transactions its rows may be in though nothing else says whose they are.
             copies = {table.source: table.copy for table in apart if isinstance(starts[table.source], SnapshotPosition)}
-            entries = [self._entry(table, starts[table], copy) for table, copy in copies.items()]
-            if entries:
-                self.sink.ledger.record(self.lease, entries)
-                self.schemas |= {entry.table: self.targets[entry.table].schema for entry in entries}
+            self.positions |= starts
+            self._record({table: starts[table] for table in copies}, copies)
+
+    def _record(self, positions: Mapping[TableName, Position], copies: Mapping[TableName, Copy | None] | None = None) -> None:
+        """Write positions for which there is nothing to load."""
+        entries = [self._entry(table, position, (copies or {}).get(table)) for table, position in positions.items()]
+        if entries:
+            self.sink.ledger.record(self.lease, entries)
+        for entry in entries:
+            self.positions[entry.table] = entry.position
+            self.schemas[entry.table] = entry.schema or self.schemas[entry.table]
+
+    def _copy_broken(self) -> None:
+        """Give up the tables' places in the source: their next pass copies them, while what the target holds stays readable."""
+        copies: dict[TableName, Copy | None] = {}
+        for table in self.broken:
+            target = self.targets[table]
+            copies[table] = copy_anew(target, self.sink.capabilities)
+            if copies[table] == "shadow":
+                self.sink.drop_shadow(target)
+        self._record(self.source.start(list(copies), consistent=False), copies)
+
+    def _written(self, table: TablePlan) -> Target:
+        """The table that rows of the copy or changes go to."""
+        return self.sink.shadow(table.target) if table.copy == "shadow" else table.target
+
+    def _known_schemas(self, tables: Iterable[TableName]) -> dict[TableName, TableSchema]:
+        return {table: schema for table in tables if (schema := self.schemas[table]) is not None}
 
     def _copy_together(self, tables: Sequence[TablePlan], starts: Mapping[TableName, Position]) -> None:
         """One view of all these tables, one load, one commit."""
@@ -200,14 +255,18 @@ class _Run:
         """Pages of one table, each committed with how far the copy has come."""
         self.tallies[table.source].phase = "snapshot"
         window = Window({table.source: position}, None)
+        written = self._written(table)
         with Ahead(self.source.read(window, chunk_limits([table.target]))) as chunks:
             for chunk in chunks:
                 if chunk.end is None:
                     raise AssertionError("a page of a copy without an end")
-                with self._load([table.target], Window({table.source: self.positions[table.source]}, None)) as load:
-                    self._write(load, chunk, table.copy)
-                    if table.copy == "replace" and not isinstance(chunk.end, SnapshotPosition):
-                        self._finish_copy(load, table)
+                with self._load([written], Window({table.source: self.positions[table.source]}, None)) as load:
+                    self._write(load, chunk, "fresh" if table.copy == "shadow" else table.copy, written)
+                    if not isinstance(chunk.end, SnapshotPosition):
+                        if table.copy == "replace":
+                            self._finish_copy(load, table)
+                        elif table.copy == "shadow":
+                            load.swap(table.target, written)
                     self._commit(load, {table.source: chunk.end}, copy=table.copy)
 
     def _finish_copy(self, load: Load, table: TablePlan) -> None:
@@ -234,8 +293,9 @@ class _Run:
                 self.tallies[table].phase = "changes"
         targets = [self.targets[table] for table in behind]
         flush = [target.options.flush_interval for target in targets if target.options.flush_interval is not None]
-        with Ahead(self.source.read(Window(behind, window.until), chunk_limits(targets))) as chunks:
-            self._load_chunks(chunks, targets, behind, window.until, min(flush, default=None))
+        until = window.until
+        with Ahead(self.source.read(replace(window, after=behind), chunk_limits(targets))) as chunks:
+            self._load_chunks(chunks, targets, behind, until, min(flush, default=None))
 
     def _load_chunks(
         self,
@@ -249,24 +309,53 @@ class _Run:
         chunk: Chunk | None = None
         for chunk in chunks:
             began = time.monotonic()
-            with self._load(targets, Window({table: self.positions[table] for table in after}, until), intent) as load:
-                self._write(load, chunk)
+            starts = {table: self.positions[table] for table in after}
+            with self._load(targets, Window(starts, until, self._known_schemas(after)), intent) as load:
+                ends = self._write_changes(load, chunk, starts)
                 while chunk.end is None or flush is None or time.monotonic() - began < flush:
                     following = next(chunks, None)
                     if following is None:
                         break
                     chunk = following
-                    self._write(load, chunk)
-                self._end_of(load, chunk, after)
+                    ends = self._write_changes(load, chunk, ends)
+                if chunk.end is None:
+                    raise AssertionError("the source ended inside a transaction")
+                self._commit(load, {table: end for table, end in ends.items() if starts[table].compare(end) == "before"})
             intent = None
         if chunk is None or chunk.end is None or chunk.end.compare(until) != "equal":
             raise AssertionError("the source ended before the window did")
 
-    def _end_of(self, load: Load, chunk: Chunk, after: Mapping[TableName, Position]) -> None:
-        if chunk.end is None:
-            raise AssertionError("the source ended inside a transaction")
-        # A table that was copied later than the others stands beyond this point already.
-        self._commit(load, {table: chunk.end for table in after if self.positions[table].compare(chunk.end) == "before"})
+    def _write_changes(self, load: Load, chunk: Chunk, reached: Mapping[TableName, Position]) -> dict[TableName, Position]:
+        """Apply a chunk; where each table stands then. One that breaks stays where it stood, and so does one that was copied later
+        than the others and stands beyond the chunk already."""
+        for event in chunk.parts:
+            if isinstance(event, TableEvent) and event.table not in self.broken:
+                self._follow(load, event, reached)
+            elif isinstance(event, ChangeBatch) and event.schema.table not in self.broken:
+                self._write_batch(load, event)
+        for table in chunk.schemas.keys() & reached.keys() - self.broken.keys():
+            self.reached_schemas[table] = chunk.schemas[table]
+        end = chunk.end
+        if end is None:
+            return dict(reached)
+        return {
+            table: end if table not in self.broken and before.compare(end) == "before" else before
+            for table, before in reached.items()
+        }
+
+    def _follow(self, load: Load, event: TableEvent, reached: Mapping[TableName, Position]) -> None:
+        target = self.targets[event.table]
+        assert self.plan is not None
+        match step(event, self.plan.table(event.table), self.sink.capabilities, self.source.name):
+            case "truncate":
+                self.tallies[event.table].add(load.truncate(target), 0)
+            case "fill":
+                assert event.column is not None
+                self.tallies[event.table].add(load.fill(target, event.column, event.value), 0)
+            case "broken":
+                self.broken[event.table] = reached[event.table]
+            case "pass":
+                pass
 
     def _finish_intent(self, intent: Intent) -> None:
         """Go on with what a run without transactions left open: the same window, cut in the same chunks."""
@@ -289,17 +378,22 @@ class _Run:
             load.abort()
             raise
 
-    def _write(self, load: Load, chunk: Chunk, copy: Copy | None = None) -> None:
+    def _write(self, load: Load, chunk: Chunk, copy: Copy | None = None, target: Target | None = None) -> None:
         for batch in chunk.batches:
-            self.heartbeat.check()
-            table = batch.schema.table
-            target = self.targets[table]
-            if new := [name for name in batch.schema.names if name not in target.schema.names]:
-                what = f"the source gained {', '.join(new)} since this run began"
-                raise SchemaMoved(what, connection=self.source.name, table=table)
-            if batch.schema.key != target.key:
-                batch = ChangeBatch(replace(batch.schema, key=target.key), batch.data)
-            self.tallies[table].add(load.write(target, batch, copy), batch.events())
+            self._write_batch(load, batch, copy, target)
+
+    def _write_batch(self, load: Load, batch: ChangeBatch, copy: Copy | None = None, target: Target | None = None) -> None:
+        self.heartbeat.check()
+        table = batch.schema.table
+        target = target or self.targets[table]
+        if new := [name for name in batch.schema.names if name not in target.schema.names]:
+            if target.options.on_ddl != "ignore" and any((table, name) not in self.moved for name in new):
+                raise SchemaMoved(table, new, self.source.name)
+            # Dropped again since these rows were written, or not to be added: no row of the target will have it.
+            batch = batch.select(name for name in batch.schema.names if name in target.schema.names)
+        if batch.schema.key != target.key:
+            batch = ChangeBatch(replace(batch.schema, key=target.key), batch.data)
+        self.tallies[table].add(load.write(target, batch, copy), batch.events())
 
     def _commit(self, load: Load, ends: Mapping[TableName, Position], copy: Copy | None = None) -> None:
         entries = [self._entry(table, position, copy) for table, position in ends.items()]
@@ -308,6 +402,7 @@ class _Run:
             tally = self.tallies[entry.table]
             self.positions[entry.table] = entry.position
             self.schemas[entry.table] = entry.schema or self.schemas[entry.table]
+            self.reached_schemas.pop(entry.table, None)
             if tally.pending.rows or isinstance(entry.position, SnapshotPosition):
                 self.progress(line(entry, tally.pending))
             tally.settle(committed=True)
@@ -316,6 +411,8 @@ class _Run:
 
     def _entry(self, table: TableName, position: Position, copy: Copy | None) -> Entry:
         target = self.targets[table]
+        schema = self.reached_schemas.get(table)
+        schema = target.schema if schema is None else replace(schema, key=target.key)
         return Entry(
             sync=self.sync.name,
             table=table,
@@ -324,7 +421,7 @@ class _Run:
             run=self.id,
             rows=self.tallies[table].pending.rows,
             copy=copy if isinstance(position, SnapshotPosition) else None,
-            schema=target.schema if target.schema != self.schemas[table] else None,
+            schema=schema if schema != self.schemas[table] else None,
         )
 
 

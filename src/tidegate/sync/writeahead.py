@@ -27,9 +27,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+import pyarrow as pa
+
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.position import from_json, to_json
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PermanentError, SyncBusy, TransientError
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import ChunkRecord, Copy, Entry, Intent, Lease, Limits, Window, chunk_limits
@@ -257,6 +259,18 @@ class WriteAheadLoad:
     def finish_copy(self, target: Target) -> int | None:
         raise ConfigError("initial='replace' needs a target with transactions", table=target.table, setting="initial='merge'")
 
+    def truncate(self, target: Target) -> WriteResult:
+        raise self._cannot("truncate", target)
+
+    def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
+        raise self._cannot("fill", target)
+
+    def swap(self, target: Target, shadow: Target) -> None:
+        raise self._cannot("swap", target)
+
+    def _cannot(self, what: str, target: Target) -> AssertionError:
+        return AssertionError(f"{what} of {target.table}: {self._connection} doesn't declare it, so no run asks for it")
+
     def commit(self, entries: Sequence[Entry]) -> None:
         if self._intent is not None and self._number < len(self._intent.chunks):
             what = f"the window had {len(self._intent.chunks)} chunks when it was announced and has {self._number} now"
@@ -365,6 +379,7 @@ def _intent_record(intent: Intent) -> Record:
         "sync": intent.sync,
         "after": after,
         "until": until,
+        "schemas": [schema.to_json() for schema in intent.window.schemas.values()],
         "limits": [intent.limits.rows, intent.limits.bytes],
         "encoder": intent.encoder,
     }
@@ -373,7 +388,9 @@ def _intent_record(intent: Intent) -> Record:
 def _intent_from(record: Record) -> Intent:
     after = {TableName(*table): from_json(position) for table, position in record["after"]}
     until = None if record["until"] is None else from_json(record["until"])
-    return Intent(record["id"], record["sync"], Window(after, until), Limits(*record["limits"]), record["encoder"])
+    schemas = [TableSchema.from_json(schema) for schema in record.get("schemas", ())]
+    window = Window(after, until, {schema.table: schema for schema in schemas})
+    return Intent(record["id"], record["sync"], window, Limits(*record["limits"]), record["encoder"])
 
 
 def _chunk_record(chunk: ChunkRecord) -> Record:

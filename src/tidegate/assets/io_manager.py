@@ -48,6 +48,7 @@ class TidegateIOManager(dg.ConfigurableIOManager):
     delete_mode: str | None = Field(default=None, description="apply, ignore or soft.")
     on_error: str | None = Field(default=None, description="fail, quarantine or skip.")
     initial: str | None = Field(default=None, description="refuse, replace or merge.")
+    on_ddl: str | None = Field(default=None, description="Of syncs: what a changed source table means. A write of rows meets none.")
     method: str | None = Field(default=None, description="copy, insert or upsert.")
     columns: list[str] | None = Field(default=None, description="With conflict_mode update: the columns to set.")
     version_column: str | None = Field(default=None, description="An older version of a row is ignored.")

@@ -166,7 +166,8 @@ class TableEvent:
     ``column_added``
         ``column`` is new, and every row that was there holds ``value`` in it (of the column's type; None is NULL).
     ``broken``
-        the table's rows were changed in a way that the source can't tell, or can't follow: nothing after it holds. It begins a chunk.
+        the table's rows were changed in a way that the source can't tell, or can't follow: nothing after it
+        holds. It begins a chunk.
 
     ``what`` is the statement in short and why it matters, for people, without values; ``position`` where it stands.
     """

@@ -43,6 +43,7 @@ class TidegateOperator(BaseOperator):
         delete_mode: str = "apply",
         on_error: str = "fail",
         initial: str = "refuse",
+        on_ddl: str = "evolve",
         method: str | None = None,
         columns: Sequence[str] | str | None = None,
         version_column: str | None = None,
@@ -66,6 +67,7 @@ class TidegateOperator(BaseOperator):
         self.delete_mode = delete_mode
         self.on_error = on_error
         self.initial = initial
+        self.on_ddl = on_ddl
         self.method = method
         self.columns = columns
         self.version_column = version_column

@@ -25,8 +25,8 @@ class TidegateSyncOperator(TidegateOperator):
     :param source_conn_id: connection of the source.
     :param tables: the source's tables, ``shop.orders``; each goes to the table of its own name in ``schema``.
     :param schema: the target's schema; empty: the connection's default.
-    :param start: where a table's first run begins: ``snapshot`` copies it; ``latest``, a position (``binlog.000003:4711``) or a time
-        (``2026-11-21T10:00:00Z``) take the changes from there on, onto the rows that the target has.
+    :param start: where a table's first run begins: ``snapshot`` copies it; ``latest``, a position (``binlog.000003:4711``) or a
+        time (``2026-11-21T10:00:00Z``) take the changes from there on, onto the rows that the target has.
     :param table_options: per source table what differs for it: write options, ``target`` (``ods.shop_orders``), ``key`` (columns),
         ``start``.
     :param kwargs: ``sink_conn_id`` and the write options, see :class:`tidegate.operators.base.TidegateOperator`; and Airflow's own.

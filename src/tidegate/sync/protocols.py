@@ -237,7 +237,7 @@ class Load(Protocol):
         """The source's table was emptied: delete, mark or keep all rows, as ``delete_mode`` says. Only if the sink follows it."""
 
     def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
-        """The source's table gained a column that holds ``value`` in all rows: set it in all of them. Only if the sink follows it."""
+        """The source's table gained a column that holds ``value`` in all rows: set it in all of them. Only if the sink follows."""
 
     def swap(self, target: Target, shadow: Target) -> None:
         """The last row of a ``shadow`` copy was written: it takes the target's place, under its name and with its grants."""

@@ -167,6 +167,9 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     if mapping.key is not None:
         schema = replace(schema, key=mapping.key)
     options = resolve(mapping.options, sink.capabilities)
+    there = sink.describe(mapping.target) if options.on_ddl == "ignore" else None
+    if there is not None:
+        schema = schema.select(name for name in schema.names if name in there.names or name in schema.key)
     target = Target(mapping.target, schema, options)
     problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry)]
     if owner is not None and owner != sync.name:

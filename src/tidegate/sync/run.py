@@ -196,13 +196,13 @@ class _Run:
         together = [table for table in tables if table.action == "copy" and table.consistent]
         apart = [table for table in tables if table.action == "copy" and not table.consistent]
         if together:
-            starts = self.source.start([table.source for table in together], consistent=True)
+            starts = self._start([table.source for table in together], consistent=True)
             if any(isinstance(position, SnapshotPosition) for position in starts.values()):
                 self._copy_together(together, starts)
             else:
                 self.positions |= starts
         if apart:
-            starts = self.source.start([table.source for table in apart], consistent=False)
+            starts = self._start([table.source for table in apart], consistent=False)
             # Before the first page: without transactions its rows may be in though nothing else says whose they are.
             copies = {table.source: table.copy for table in apart if isinstance(starts[table.source], SnapshotPosition)}
             self.positions |= starts
@@ -214,8 +214,12 @@ class _Run:
         if entries:
             self.sink.ledger.record(self.lease, entries)
         for entry in entries:
-            self.positions[entry.table] = entry.position
-            self.schemas[entry.table] = entry.schema or self.schemas[entry.table]
+            self._recorded(entry)
+
+    def _recorded(self, entry: Entry) -> None:
+        self.positions[entry.table] = entry.position
+        self.schemas[entry.table] = entry.schema or self.schemas[entry.table]
+        self.reached_schemas.pop(entry.table, None)
 
     def _copy_broken(self) -> None:
         """Give up the tables' places in the source: their next pass copies them, while what the target holds stays readable."""
@@ -225,7 +229,13 @@ class _Run:
             copies[table] = copy_anew(target, self.sink.capabilities)
             if copies[table] == "shadow":
                 self.sink.drop_shadow(target)
-        self._record(self.source.start(list(copies), consistent=False), copies)
+        self._record(self._start(list(copies), consistent=False), copies)
+
+    def _start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
+        """Where copies begin. What is recorded with such a position is the schema that holds there, not the plan's."""
+        starts = self.source.start(tables, consistent=consistent)
+        self.reached_schemas |= {table: self.source.schema(table) for table in tables}
+        return starts
 
     def _written(self, table: TablePlan) -> Target:
         """The table that rows of the copy or changes go to."""
@@ -400,9 +410,7 @@ class _Run:
         load.commit(entries)
         for entry in entries:
             tally = self.tallies[entry.table]
-            self.positions[entry.table] = entry.position
-            self.schemas[entry.table] = entry.schema or self.schemas[entry.table]
-            self.reached_schemas.pop(entry.table, None)
+            self._recorded(entry)
             if tally.pending.rows or isinstance(entry.position, SnapshotPosition):
                 self.progress(line(entry, tally.pending))
             tally.settle(committed=True)
@@ -411,8 +419,11 @@ class _Run:
 
     def _entry(self, table: TableName, position: Position, copy: Copy | None) -> Entry:
         target = self.targets[table]
-        schema = self.reached_schemas.get(table)
-        schema = target.schema if schema is None else replace(schema, key=target.key)
+        known = self.schemas[table]
+        # A copy goes on from the schema that held where its changes begin, whatever its pages have by now.
+        copying = known is not None and isinstance(self.positions.get(table), SnapshotPosition)
+        schema = self.reached_schemas.get(table, known if copying else None) or target.schema
+        schema = replace(schema, key=target.key)
         return Entry(
             sync=self.sync.name,
             table=table,
@@ -421,7 +432,7 @@ class _Run:
             run=self.id,
             rows=self.tallies[table].pending.rows,
             copy=copy if isinstance(position, SnapshotPosition) else None,
-            schema=schema if schema != self.schemas[table] else None,
+            schema=schema if schema != known else None,
         )
 
 

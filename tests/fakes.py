@@ -83,6 +83,7 @@ class FakeSource:
     log: list[Transaction]
     visible: int = 0
     name: str = "fake_mysql"
+    copies_at_once: int = 1
     grows: bool = False
     """One more transaction happens after each page of a copy."""
     acked: list[Position] = field(default_factory=list)

@@ -63,6 +63,10 @@ class Source(Protocol):
     def name(self) -> str:
         """The connection's name, for messages."""
 
+    @property
+    def copies_at_once(self) -> int:
+        """How many tables may be copied at a time, each by a :meth:`read` of its own in a thread of its own."""
+
     def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
         """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
 
@@ -113,6 +117,8 @@ class Capabilities:
     """What None means here, per option."""
     follows: frozenset[TableEventKind] = frozenset()
     """The events of whole tables that :class:`Load` can apply. Others break the table: it has to be copied again."""
+    loads_at_once: bool = False
+    """Whether several loads, of different tables, can be open at a time."""
     shadow: bool = False
     """Whether a table can be copied anew beside the old one and take its place at the end."""
 

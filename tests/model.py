@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.changes.batch import RowKind
+from tidegate.changes.batch import RowKind, TableEvent
 from tidegate.changes.rules import Rules
 
 Row = dict[str, Any]
@@ -49,8 +49,11 @@ class Model:
     rows: dict[Key, Row] = field(default_factory=dict)
     marked: set[Key] = field(default_factory=set)
 
-    def apply(self, changes: Iterable[Change]) -> Model:
+    def apply(self, changes: Iterable[Change | TableEvent]) -> Model:
         for change in changes:
+            if isinstance(change, TableEvent):
+                self._event(change)
+                continue
             if self.rules.conflict_mode == "strict" and (change.before is not None or change.after is None):
                 raise Conflict
             if change.after is None:
@@ -61,6 +64,29 @@ class Model:
                 self._delete(self._key(change.before))
             self._put(change.after)
         return self
+
+    def _event(self, event: TableEvent) -> None:
+        if event.kind == "truncated":
+            self.truncate()
+        elif event.kind == "column_added":
+            assert event.column is not None
+            self.fill(event.column.name, None if event.value is None else event.value.as_py())
+        else:
+            self.fill("b", 0)
+
+    def truncate(self) -> int:
+        """All live rows are deleted; how many."""
+        live = self.live()
+        for key in live:
+            self._delete(key)
+        return len(live)
+
+    def fill(self, column: str, value: Any) -> int:
+        """All rows hold the value; how many. Under ``ignore_nulls`` a NULL counts as left out."""
+        if value is None and self.rules.ignore_nulls:
+            return 0
+        self.rows = {key: row | {column: value} for key, row in self.rows.items()}
+        return len(self.rows)
 
     def live(self) -> dict[Key, Row]:
         return {key: row for key, row in self.rows.items() if key not in self.marked}

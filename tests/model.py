@@ -82,7 +82,9 @@ class Model:
         return len(live)
 
     def fill(self, column: str, value: Any) -> int:
-        """All rows hold the value; how many."""
+        """All rows hold the value; how many. Under ``ignore_nulls`` a NULL counts as left out."""
+        if value is None and self.rules.ignore_nulls:
+            return 0
         self.rows = {key: row | {column: value} for key, row in self.rows.items()}
         return len(self.rows)
 

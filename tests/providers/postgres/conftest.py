@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,25 @@ def box(pg_database: PostgresServer) -> Iterator[Box]:
     box = Box(pg_database)
     yield box
     box.sink.close()
+
+
+@pytest.fixture(scope="session")
+def _light(postgres: PostgresServer) -> Iterator[Box]:
+    name = f"light{os.getpid()}"
+    postgres.execute(f"CREATE DATABASE {name}", database="postgres")
+    box = Box(PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database=name))
+    yield box
+    box.sink.close()
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+
+
+@pytest.fixture
+def light(_light: Box) -> Iterator[Box]:
+    """A box for small cases, whose database they share: what they leave in the schema ``ods`` is removed."""
+    yield _light
+    _light.sink.close()  # a load that a failed test left open holds locks
+    _light.sink = _light.open()
+    _light.execute("DROP SCHEMA IF EXISTS ods CASCADE")
 
 
 def schema_of(table: pa.Table, *key: str, name: str = "shop.t") -> TableSchema:

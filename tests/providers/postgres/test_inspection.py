@@ -142,7 +142,7 @@ def test_an_append_table_has_no_primary_key_and_takes_the_kind(box: Box) -> None
 def test_a_column_that_cannot_hold_the_source_is_a_problem_with_both_types(box: Box, column: Column, there: str, said: str) -> None:
     box.execute(f"CREATE SCHEMA ods; CREATE TABLE ods.t (id bigint PRIMARY KEY, c {there})")
     schema = TableSchema(TableName("shop", "t"), (Column("id", pa.int64(), False), column), ("id",))
-    problems = box.sink.inspect(box.target(schema)).problems
+    problems = box.sink.inspect(box.target(schema, on_ddl="fail")).problems
     assert [type(problem) for problem in problems] == [SchemaError]
     assert "table ods.t: column c" in str(problems[0])
     assert said in str(problems[0])

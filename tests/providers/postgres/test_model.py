@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,6 +43,10 @@ def shared(postgres: PostgresServer) -> Iterator[Box]:
     postgres.execute("DROP DATABASE model WITH (FORCE)", database="postgres")
 
 
+Step = list[Change] | tuple[str, Any] | None
+"""Changes, a column filled with a value, or (None) a TRUNCATE."""
+
+
 def options_of(rules: Rules, **more: Any) -> WriteOptions:
     soft = MARK if rules.delete_mode == "soft" else None
     return WriteOptions(
@@ -55,14 +60,20 @@ def options_of(rules: Rules, **more: Any) -> WriteOptions:
     )
 
 
-def outcome(box: Box, target: Target, pieces: list[list[Change]]) -> tuple[dict[Any, Any], set[Any], WriteResult]:
+def outcome(box: Box, target: Target, pieces: Sequence[Step]) -> tuple[dict[Any, Any], set[Any], WriteResult]:
     """Write the pieces in one load and look at the table from within, then forget it all."""
     load = box.sink.begin([target], None)
     assert isinstance(load, PostgresLoad)
     try:
         result = WriteResult()
         for piece in pieces:
-            result += load.write(target, batch_of(piece))
+            if isinstance(piece, list):
+                result += load.write(target, batch_of(piece))
+            elif piece is None:
+                load.truncate(target)
+            else:
+                column = SCHEMA.column(piece[0])
+                load.fill(target, column, None if piece[1] is None else pa.scalar(piece[1], column.type))
         rows = load._session.rows(f"SELECT id, region, a, b, v, gone, kept FROM {target.table}")
     finally:
         load.abort()
@@ -110,3 +121,38 @@ def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
     expected = len(log) + (moves if rules.delete_mode != "ignore" else 0)
     assert sum(count or 0 for count in counted) == expected
+
+
+fills = st.one_of(
+    st.tuples(st.just("a"), st.sampled_from([None, "", "n"])),
+    st.tuples(st.just("b"), st.sampled_from([None, 0, -2])),
+    st.tuples(st.just("v"), st.sampled_from([None, 0, 3])),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=dense_logs(),
+    events=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), fills)), min_size=1, max_size=4),
+    rules=rules(),
+    method=st.sampled_from(["copy", "insert", "upsert"]),
+    table=st.sampled_from(["plain", "parts"]),
+)
+def test_truncates_and_fills_among_the_pieces_of_any_log_equal_the_model(
+    shared: Box, pieces: list[list[Change]], events: list[tuple[int, Any]], rules: Rules, method: Method, table: str
+) -> None:
+    steps: list[Step] = list(pieces)
+    for at, event in events:
+        steps.insert(at % (len(steps) + 1), event)
+    target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method))
+    found, marked, _ = outcome(shared, target, steps)
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2})
+    for step in steps:
+        if isinstance(step, list):
+            model.apply(step)
+        elif step is None:
+            model.truncate()
+        else:
+            model.fill(*step)
+    assert found == model.rows
+    assert marked == model.marked

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tidegate.changes.schema import TableName
 from tidegate.errors import SchemaError
+from tidegate.providers.postgres import belongings
+from tidegate.providers.postgres.belongings import Belongings, ColumnSettings, Grant, Index
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.types import PgColumn
 
@@ -94,6 +96,9 @@ class Catalog:
     """Reads the catalog. A system of PostgreSQL's family whose catalog differs overrides the queries."""
 
     relation, columns, uniques = _RELATION, _COLUMNS, _UNIQUES
+    column_users = belongings.USERS
+    owned_table, grants, column_settings = belongings.TABLE, belongings.GRANTS, belongings.COLUMNS
+    indexes, definition, obstacles = belongings.INDEXES, belongings.DEFINITION, belongings.OBSTACLES
 
     def table(self, session: Session, table: TableName) -> CatalogTable | None:
         """The table; None if there is none. SchemaError if the name is that of a view or a foreign table."""
@@ -114,6 +119,46 @@ class Catalog:
                 Unique(name, frozenset(names), whole, primary) for name, whole, names, primary in session.rows(self.uniques, (oid,))
             ),
         )
+
+    def comment(self, session: Session, table: TableName) -> tuple[str | None, bool]:
+        """The table's comment, and whether there is such a table."""
+        rows = session.rows(self.owned_table, {"schema": table.schema, "name": table.name})
+        return (rows[0][4], True) if rows else (None, False)
+
+    def belongings(self, session: Session, table: TableName) -> Belongings | None:
+        """What the table has besides columns and rows; None if there is no such table."""
+        found = session.rows(self.owned_table, {"schema": table.schema, "name": table.name})
+        if not found:
+            return None
+        oid, owner, options, toast_options, comment = found[0]
+        here = {"oid": oid}
+        return Belongings(
+            oid=oid,
+            owner=owner,
+            options=(*options, *toast_options),
+            comment=comment,
+            grants=tuple(sorted(Grant(*row) for row in session.rows(self.grants, here))),
+            columns=tuple(
+                ColumnSettings(name, statistics, tuple(options), comment)
+                for name, statistics, options, comment in session.rows(self.column_settings, here)
+            ),
+            indexes=tuple(
+                Index(name, primary, unique, belongings.rest_of_index(text, head, names), *more)
+                for name, primary, unique, text, head, names, *more in session.rows(self.indexes, here)
+            ),
+            definition="\n".join(row[0] for row in session.rows(self.definition, here)),
+        )
+
+    def in_the_way(self, session: Session, table: TableName) -> tuple[str, ...]:
+        """What the table has, or what depends on it, that no other table can take over from it, in the server's words."""
+        found = session.rows(self.owned_table, {"schema": table.schema, "name": table.name})
+        params = {"oid": found[0][0], "schema": table.schema, "name": table.name} if found else None
+        return tuple(row[0] for row in session.rows(self.obstacles, params)) if params else ()
+
+    def users(self, session: Session, table: TableName, column: str) -> tuple[str, ...]:
+        """What depends on a column of the table and keeps it from being given another type."""
+        found = session.rows(self.owned_table, {"schema": table.schema, "name": table.name})
+        return tuple(row[0] for row in session.rows(self.column_users, {"oid": found[0][0], "column": column})) if found else ()
 
     def may_create(self, session: Session, schema: str) -> bool | None:
         """Whether the account may create tables in the schema; None if there is no such schema."""

@@ -13,13 +13,15 @@ from tidegate.providers.postgres.catalog import Catalog, CatalogTable
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.providers.postgres.strategy import strategy
-from tidegate.providers.postgres.types import PgColumn, column_type, fit
+from tidegate.providers.postgres.types import PgColumn, Widened, column_type, fit, widened
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
 
 
 @dataclass(slots=True)
-class _Findings:
+class Findings:
+    """What an inspection has found so far."""
+
     ddl: list[str] = field(default_factory=list)
     problems: list[TidegateError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -39,7 +41,7 @@ class Inspector:
             table = self._catalog.table(self._session, target.table)
         except (ConfigError, SchemaError) as error:
             return Preparation(exists=False, empty=True, rows=None, problems=(error,))
-        found = _Findings()
+        found = Findings()
         plan = strategy(target, table, self._session.name)
         found.problems += plan.problems
         found.warnings += plan.warnings
@@ -68,12 +70,16 @@ class Inspector:
 
     # A table that isn't there
 
-    def _missing_table(self, target: Target, found: _Findings) -> None:
-        schema = target.table.schema
-        role = self._sql.name(self._role)
+    def _missing_table(self, target: Target, found: Findings) -> None:
         if target.existing_only:
             found.problems.append(SchemaError("there is no such table", connection=self._session.name, table=target.table))
             return
+        self._may_create(target, found)
+        found.ddl.append(self._create_table(target))
+
+    def _may_create(self, target: Target, found: Findings) -> None:
+        schema = target.table.schema
+        role = self._sql.name(self._role)
         may = self._catalog.may_create(self._session, schema)
         if may is None:
             found.ddl.append(self._sql.create_schema(schema))
@@ -85,7 +91,6 @@ class Inspector:
         elif not may:
             fix = f"GRANT USAGE, CREATE ON SCHEMA {self._sql.name(schema)} TO {role}"
             found.problems.append(self._forbidden(target, f"the account may not create the table: {fix}"))
-        found.ddl.append(self._create_table(target))
 
     def _create_table(self, target: Target) -> str:
         """Columns are nullable but for the key: the source may come to allow NULL, and a partial row has no values to give."""
@@ -94,32 +99,43 @@ class Inspector:
         columns = [
             (column.name, column_type(column) + (" NOT NULL" if column.name in key else "")) for column in target.schema.columns
         ]
-        return self._sql.create_table(target.table, [*columns, *_own_columns(target)], key)
+        return self._sql.create_table(target.table, [*columns, *own_columns(target)], key)
 
     def _forbidden(self, target: Target, what: str) -> PreflightError:
         return PreflightError(what, connection=self._session.name, table=target.table)
 
     # A table that is there
 
-    def _columns(self, target: Target, table: CatalogTable, found: _Findings) -> None:
-        missing = []
+    def _columns(self, target: Target, table: CatalogTable, found: Findings) -> None:
+        missing, wider, left_out = [], [], []
+        follows = target.options.on_ddl in ("evolve", "resync")
         for column in target.schema.columns:
             there = table.column(column.name)
             if there is None:
-                missing.append((column.name, column_type(column)))
+                if target.options.on_ddl == "ignore":
+                    left_out.append(column.name)
+                else:
+                    missing.append((column.name, column_type(column)))
                 continue
             how = fit(column, there)
-            if how.problem is not None:
+            if how.problem is not None and follows and (wide := widened(column, there)) is not None:
+                wider.append((there, wide))
+            elif how.problem is not None:
                 what = f"column {column.name} {how.problem}"
                 found.problems.append(SchemaError(what, connection=self._session.name, table=target.table))
             elif how.warning is not None:
                 found.warnings.append(f"column {column.name}: {how.warning}")
-        for name, declared in _own_columns(target):
+        for name, declared in own_columns(target):
             there = table.column(name)
             if there is None:
                 missing.append((name, declared))
             elif problem := _own_problem(target, there):
                 found.problems.append(SchemaError(problem, connection=self._session.name, table=target.table))
+        if left_out:
+            what = f"the table lacks {', '.join(left_out)}, and on_ddl='ignore' adds no column: they are left out"
+            found.warnings.append(what)
+        if wider:
+            self._widen_columns(target, table, wider, found)
         if lost := [name for name in target.key if table.column(name) is None]:
             what = f"the table lacks the key column {', '.join(lost)}: its rows can't be found by it"
             found.problems.append(SchemaError(what, connection=self._session.name, table=target.table))
@@ -128,15 +144,29 @@ class Inspector:
         if not target.existing_only:
             found.problems += self._unfilled(target, table)
 
-    def _add_columns(self, target: Target, table: CatalogTable, missing: list[tuple[str, str]], found: _Findings) -> None:
+    def _add_columns(self, target: Target, table: CatalogTable, missing: list[tuple[str, str]], found: Findings) -> None:
         statement = self._sql.add_columns(target.table, missing)
         found.ddl.append(statement)
         if not table.owned:
             what = f"the table lacks {', '.join(name for name, _ in missing)}, and the account may not alter it: {statement}"
             found.problems.append(self._forbidden(target, what))
 
+    def _widen_columns(self, target: Target, table: CatalogTable, columns: list[tuple[PgColumn, Widened]], found: Findings) -> None:
+        statement = self._sql.alter_types(target.table, [(there.name, wide.type) for there, wide in columns])
+        for there, wide in columns:
+            cost = "which rewrites the table while nobody can read it" if wide.rewrites else "without a rewrite"
+            found.warnings.append(f"column {there.name}: {there.text} becomes {wide.type}, {cost}")
+            if users := self._catalog.users(self._session, table.name, there.name):
+                what = f"column {there.name} ({there.text}) has to become {wide.type}, and can't while there is {', '.join(users)}"
+                found.problems.append(SchemaError(what, connection=self._session.name, table=target.table))
+        found.ddl.append(statement)
+        if not table.owned:
+            names = ", ".join(there.name for there, _ in columns)
+            what = f"column {names} is too narrow for the source, and the account may not alter the table: {statement}"
+            found.problems.append(self._forbidden(target, what))
+
     def _unfilled(self, target: Target, table: CatalogTable) -> Iterator[SchemaError]:
-        given = {*target.schema.names, *(name for name, _ in _own_columns(target))}
+        given = {*target.schema.names, *(name for name, _ in own_columns(target))}
         for column in table.columns:
             if column.not_null and not column.default and column.name not in given:
                 what = (
@@ -144,7 +174,7 @@ class Inspector:
                 )
                 yield SchemaError(what, connection=self._session.name, table=target.table)
 
-    def _rights(self, target: Target, table: CatalogTable, found: _Findings) -> None:
+    def _rights(self, target: Target, table: CatalogTable, found: Findings) -> None:
         options = target.options
         if options.write_mode == "append":
             needed = {"INSERT"}
@@ -161,7 +191,7 @@ class Inspector:
             found.problems.append(self._forbidden(target, f"the account lacks {', '.join(lacking)}: {fix}"))
 
 
-def _own_columns(target: Target) -> list[tuple[str, str]]:
+def own_columns(target: Target) -> list[tuple[str, str]]:
     """Columns that only the target has, and how they are declared."""
     found = []
     if target.options.op_column:

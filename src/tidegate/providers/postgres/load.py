@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+
+import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.position import SnapshotPosition
-from tidegate.changes.schema import TableName
+from tidegate.changes.schema import Column, TableName
 from tidegate.errors import RowRefused, SchemaError
 from tidegate.providers.postgres.catalog import Catalog
 from tidegate.providers.postgres.encode import NUL
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
 from tidegate.providers.postgres.quarantine import QuarantineTable
 from tidegate.providers.postgres.session import Session
+from tidegate.providers.postgres.shadow import ShadowTarget
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.providers.postgres.staging import STAGERS, Stager
+from tidegate.providers.postgres.swap import swap
 from tidegate.providers.postgres.writer import TableWriter, seen_table
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Method
@@ -75,6 +80,38 @@ class PostgresLoad:
         writer.open("replace", copy_starts=self._copy_starts)
         return writer.finish_copy()
 
+    def truncate(self, target: Target) -> WriteResult:
+        """Delete, mark or keep all rows, those of earlier batches of this load too; see :class:`tidegate.sync.protocols.Load`."""
+        began = time.monotonic()
+        writer = self._writer(target)
+        result = writer.truncate()
+        if target.options.on_error == "quarantine":
+            self._quarantine(writer).supersede_all()
+        if target.options.delete_mode == "ignore":
+            log.info("%s: all rows were removed at the source, and are kept (delete_mode='ignore')", writer.table.name)
+        result.seconds = time.monotonic() - began
+        return result
+
+    def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
+        """Set the column to the value in all rows, those of earlier batches of this load too.
+
+        RowRefused for a value that the table refuses, whatever ``on_error`` says: it is in every row.
+        """
+        began = time.monotonic()
+        writer = self._writer(target)
+        one = pa.nulls(1, column.type) if value is None else pa.repeat(value, 1)
+        with self._located(writer):
+            result = writer.fill(column.name, one.cast(column.type))
+        result.seconds = time.monotonic() - began
+        return result
+
+    def swap(self, target: Target, shadow: Target) -> None:
+        """Let the shadow, with the rows of this load, take the target's place: :func:`tidegate.providers.postgres.swap.swap`."""
+        assert isinstance(shadow, ShadowTarget)
+        swap(self._session, self._sql, self._catalog, shadow)
+        for table in (self._ledger.resolve(target.table), shadow.table):
+            self._writers.pop(table, None)
+
     def commit(self, entries: Sequence[Entry]) -> None:
         """Rows and entries, all or nothing.
 
@@ -103,8 +140,13 @@ class PostgresLoad:
     # Refused rows
 
     def _unguarded(self, writer: TableWriter, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
-        try:
+        with self._located(writer):
             return writer.write(batch, copy)
+
+    @contextmanager
+    def _located(self, writer: TableWriter) -> Iterator[None]:
+        try:
+            yield
         except RowRefused as error:
             if error.connection is not None:
                 raise
@@ -154,7 +196,8 @@ class PostgresLoad:
         return result
 
     def _quarantine(self, writer: TableWriter) -> QuarantineTable:
-        table = writer.table.name
+        # What a shadow refuses is the target's own: the shadow's name is gone when it is complete.
+        table = writer.target.of if isinstance(writer.target, ShadowTarget) else writer.table.name
         if table not in self._quarantines:
             if self._lease is None:
                 self._ledger.setup()  # a run has done so

@@ -84,6 +84,12 @@ class QuarantineTable:
                 self._session.run(f"UPDATE {self._table} SET superseded_at = clock_timestamp() WHERE id = %s", (entry,))
                 del self._open[entry]
 
+    def supersede_all(self) -> None:
+        """All rows were deleted: there is no key left whose changes wait."""
+        for entry in self._open:
+            self._session.run(f"UPDATE {self._table} SET superseded_at = clock_timestamp() WHERE id = %s", (entry,))
+        self._open.clear()
+
     def _touched(self, batch: ChangeBatch) -> dict[Key, list[int]]:
         """The rows of the batch per quarantined key."""
         waiting = {key for keys in self._open.values() for key in keys}

@@ -36,6 +36,10 @@ COPY_BYTES = 1 << 16
 """What COPY asks its source for; a source may give more at once."""
 
 
+Params = Sequence[Any] | Mapping[str, Any]
+"""What ``%s``, or ``%(name)s``, stands for in a statement."""
+
+
 class Readable(Protocol):
     """What COPY FROM STDIN reads."""
 
@@ -75,19 +79,19 @@ class Session:
     def closed(self) -> bool:
         return bool(self._connection.closed)
 
-    def run(self, statement: str, params: Sequence[Any] | None = None, *, table: object | None = None) -> int:
+    def run(self, statement: str, params: Params | None = None, *, table: object | None = None) -> int:
         """Run a statement; how many rows it touched. ``%s`` stands for a parameter, if there are any."""
         with self._errors(table), self._connection.cursor() as cursor:
             cursor.execute(statement, params)
             return int(cursor.rowcount)
 
-    def rows(self, statement: str, params: Sequence[Any] | None = None, *, table: object | None = None) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, params: Params | None = None, *, table: object | None = None) -> list[tuple[Any, ...]]:
         """Run a statement and fetch all rows of its result."""
         with self._errors(table), self._connection.cursor() as cursor:
             cursor.execute(statement, params)
             return list(cursor.fetchall())
 
-    def value(self, statement: str, params: Sequence[Any] | None = None, *, table: object | None = None) -> Any:
+    def value(self, statement: str, params: Params | None = None, *, table: object | None = None) -> Any:
         """The first column of the result's first row; None if there is none."""
         rows = self.rows(statement, params, table=table)
         return rows[0][0] if rows else None

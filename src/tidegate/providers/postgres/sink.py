@@ -17,6 +17,8 @@ from tidegate.providers.postgres.ledger import PostgresLedger
 from tidegate.providers.postgres.load import PostgresLoad
 from tidegate.providers.postgres.reader import read_table
 from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session, connect
+from tidegate.providers.postgres.shadow import ShadowTarget, is_shadow, shadow_target
+from tidegate.providers.postgres.shadow_inspection import ShadowInspector, not_a_shadow
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.providers.postgres.types import canonical_type
 from tidegate.sync.mapping import Target
@@ -46,6 +48,8 @@ CAPABILITIES = Capabilities(
         "retry_wait": 1.0,
         "parallelism": 1,
     },
+    follows=frozenset({"truncated", "column_added"}),
+    shadow=True,
 )
 
 
@@ -121,6 +125,8 @@ class PostgresSink:
         target = replace(target, table=self.resolve(target.table))
         session = self._take()
         try:
+            if isinstance(target, ShadowTarget):
+                return ShadowInspector(session, self.catalog, self.sql, self._values["login"]).inspect_shadow(target)
             return Inspector(session, self.catalog, self.sql, self._values["login"]).inspect(target)
         finally:
             session.rollback()
@@ -138,6 +144,25 @@ class PostgresSink:
             session.commit()
         except (AlreadyThere, DuplicateKey):
             return  # by another run, at this moment
+        finally:
+            session.rollback()
+            self._give_back(session)
+
+    def shadow(self, target: Target) -> ShadowTarget:
+        """The same target under the name of its shadow, in the same schema."""
+        return shadow_target(target, self.resolve(target.table))
+
+    def drop_shadow(self, target: Target) -> None:
+        """Remove the target's shadow, if there is one. SchemaError if a table of that name is no shadow of it."""
+        shadow = self.shadow(target)
+        session = self._take()
+        try:
+            comment, there = self.catalog.comment(session, shadow.table)
+            if there:
+                if not is_shadow(comment, shadow.of):
+                    raise not_a_shadow(shadow, session.name)
+                session.run(self.sql.drop_table(shadow.table), table=shadow.table)
+            session.commit()
         finally:
             session.rollback()
             self._give_back(session)

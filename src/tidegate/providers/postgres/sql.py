@@ -74,12 +74,109 @@ class PostgresSql:
         added = ", ".join(f"ADD COLUMN IF NOT EXISTS {self.name(name)} {rest}" for name, rest in columns)
         return f"ALTER TABLE {self.table(table)} {added}"
 
+    # A copy that takes a table's place
+
+    def create_like(self, table: TableName, model: TableName) -> str:
+        """Columns, defaults, CHECK constraints, storage and comments of ``model``; indexes come after the rows."""
+        how = "INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS EXCLUDING IDENTITY"
+        return f"CREATE TABLE {self.table(table)} (LIKE {self.table(model)} {how})"
+
+    def retype_empty(self, table: TableName, column: str, kind: str) -> str:
+        """Another type for a column of a table without rows, whatever the old one."""
+        name = self.name(column)
+        return (
+            f"ALTER TABLE {self.table(table)} ALTER COLUMN {name} DROP DEFAULT, "
+            f"ALTER COLUMN {name} TYPE {kind} USING CAST(NULL AS {kind})"
+        )
+
+    def create_index(self, name: str, table: TableName, rest: str, *, unique: bool) -> str:
+        """``rest``: from USING on."""
+        return f"CREATE {'UNIQUE ' if unique else ''}INDEX {self.name(name)} ON {self.table(table)} {rest}"
+
+    def drop_index(self, name: str, schema: str) -> str:
+        return f"DROP INDEX {self.table(TableName(schema, name))}"
+
+    def constraint_by_index(self, name: str, table: TableName, kind: str, deferrable: str) -> str:
+        """The constraint takes over the index of its name."""
+        constraint = f"ADD CONSTRAINT {self.name(name)} {kind} USING INDEX {self.name(name)}{deferrable}"
+        return f"ALTER TABLE {self.table(table)} {constraint}"
+
+    def add_primary_key(self, name: str, table: TableName, key: Sequence[str]) -> str:
+        return f"ALTER TABLE {self.table(table)} ADD CONSTRAINT {self.name(name)} PRIMARY KEY ({self.names(key)})"
+
+    def set_options(self, table: TableName, options: Sequence[str], column: str | None = None) -> str:
+        """``options`` as the catalog has them, ``name=value``."""
+        pairs = (option.partition("=") for option in options)
+        settings = ", ".join(f"{name} = {self.literal(value)}" for name, _, value in pairs)
+        of = f"ALTER COLUMN {self.name(column)} " if column is not None else ""
+        return f"ALTER TABLE {self.table(table)} {of}SET ({settings})"
+
+    def set_statistics(self, table: TableName, column: str, target: int) -> str:
+        return f"ALTER TABLE {self.table(table)} ALTER COLUMN {self.name(column)} SET STATISTICS {target}"
+
+    def set_owner(self, table: TableName, owner: str) -> str:
+        return f"ALTER TABLE {self.table(table)} OWNER TO {self.name(owner)}"
+
+    def grant(self, table: TableName, privileges: Sequence[str], column: str, grantee: str, *, grantable: bool) -> str:
+        """``column`` empty: the table; ``grantee`` empty: PUBLIC."""
+        of = f" ({self.name(column)})" if column else ""
+        what = ", ".join(privilege + of for privilege in privileges)
+        option = " WITH GRANT OPTION" if grantable else ""
+        return f"GRANT {what} ON TABLE {self.table(table)} TO {self._role(grantee)}{option}"
+
+    def revoke_all(self, table: TableName, grantee: str) -> str:
+        return f"REVOKE ALL ON TABLE {self.table(table)} FROM {self._role(grantee)}"
+
+    def _role(self, grantee: str) -> str:
+        return self.name(grantee) if grantee else "PUBLIC"
+
+    def comment(self, on: str, text: str | None) -> str:
+        """``on``: what is commented, with its kind: ``TABLE "a"."b"``."""
+        return f"COMMENT ON {on} IS {self.literal(text) if text is not None else 'NULL'}"
+
+    def literal(self, text: str) -> str:
+        """A string, with ``standard_conforming_strings`` on as in every session of ours."""
+        return "'" + text.replace("'", "''") + "'"
+
+    def lock(self, table: TableName) -> str:
+        return f"LOCK TABLE {self.table(table)} IN ACCESS EXCLUSIVE MODE"
+
+    def drop_for_good(self, table: TableName) -> str:
+        """Refused by the server if something depends on the table."""
+        return f"DROP TABLE {self.table(table)} RESTRICT"
+
+    def rename_table(self, table: TableName, name: str) -> str:
+        return f"ALTER TABLE {self.table(table)} RENAME TO {self.name(name)}"
+
+    def rename_index(self, schema: str, old: str, new: str) -> str:
+        """A constraint of the index's name is renamed with it."""
+        return f"ALTER INDEX {self.table(TableName(schema, old))} RENAME TO {self.name(new)}"
+
     def drop_table(self, table: TableName) -> str:
         return f"DROP TABLE IF EXISTS {self.table(table)}"
 
     def clear_table(self, table: TableName) -> str:
-        """DELETE, since TRUNCATE shuts readers out until the commit and shows an empty table to those whose snapshot is older."""
+        """DELETE, not TRUNCATE.
+
+        TRUNCATE shuts readers out until the commit, shows an empty table to those whose snapshot is older, is refused where a
+        foreign key points to the table, and needs a right of its own.
+        """
         return f"DELETE FROM {self.table(table)}"
+
+    def mark_all(self, table: TableName, mark: str) -> str:
+        column = self.name(mark)
+        return f"UPDATE {self.table(table)} SET {column} = true WHERE {column} IS NOT TRUE"
+
+    def fill(self, table: TableName, source: str, column: str) -> str:
+        """One value into all rows. Compared as text: equal values may be written differently, and json can't be compared."""
+        name = self.name(column)
+        differs = f"CAST(t.{name} AS text) IS DISTINCT FROM CAST(s.{name} AS text)"
+        return f"UPDATE {self.table(table)} AS t SET {name} = s.{name} FROM {source} WHERE {differs}"
+
+    def alter_types(self, table: TableName, columns: Sequence[tuple[str, str]]) -> str:
+        """``columns`` are names and their new types. One statement, so that a table is rewritten once."""
+        altered = ", ".join(f"ALTER COLUMN {self.name(name)} TYPE {kind}" for name, kind in columns)
+        return f"ALTER TABLE {self.table(table)} {altered}"
 
     def any_row(self, table: TableName) -> str:
         return f"SELECT EXISTS (SELECT 1 FROM {self.table(table)})"

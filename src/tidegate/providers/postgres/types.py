@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -205,6 +206,11 @@ def _fit_integer(column: Column, there: PgColumn) -> Fit | None:
     return None
 
 
+def _whole_digits(kind: pa.DataType) -> int:
+    """Digits of the longest integer."""
+    return len(str(2 ** (kind.bit_width - (1 if pa.types.is_signed_integer(kind) else 0)) - 1))
+
+
 def _fit_digits(there: PgColumn, before: int, after: int) -> Fit | None:
     """``before`` and ``after`` digits around the point."""
     if there.type == "numeric":
@@ -235,3 +241,61 @@ def _fit_time(column: Column, there: PgColumn) -> Fit | None:
     if not kind.tz and there.type == "timestamptz":
         return Fit(warning="a time without zone into a column of instants: it is taken as UTC")
     return Fit()
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """The type that a column has to be given, in which each of its values stays what it is."""
+
+    type: str
+    rewrites: bool
+    """Whether the server writes every row anew (PostgreSQL's ALTER TABLE, "Notes"), while nobody can read the table."""
+
+
+_IN_FULL = {
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float4": "real",
+    "numeric": "numeric",
+    "varchar": "character varying",
+    "bpchar": "character",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "interval": "interval",
+    "time": "time without time zone",
+}
+
+
+def widened(column: Column, there: PgColumn) -> Widened | None:
+    """The wider type of the same kind into which ``column`` fits where it doesn't fit into ``there``; None if there is none.
+
+    A column of a domain is never widened: that would take its checks away.
+    """
+    if there.generated or re.sub(r"\(.*?\)", "", there.text) != _IN_FULL.get(there.type):
+        return None
+    return _wider(column, there)
+
+
+def _wider(column: Column, there: PgColumn) -> Widened | None:
+    kind = column.type
+    match there.type:
+        case "int2" | "int4" | "int8" if pa.types.is_integer(kind):
+            return Widened(column_type(column), rewrites=True)
+        case "numeric" if there.numeric is not None and (pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+            precision, scale = there.numeric
+            before, after = (kind.precision - kind.scale, kind.scale) if pa.types.is_decimal(kind) else (_whole_digits(kind), 0)
+            wide = max(scale, after, 0)
+            return Widened(f"numeric({max(precision - scale, before) + wide},{wide})", rewrites=wide != scale)
+        case "varchar" | "bpchar" if kind == pa.string() and "json" not in column.attributes:
+            wider = column_type(column)
+            if there.type == "bpchar":
+                return Widened(wider.replace("varchar", "char"), rewrites=True) if wider != "text" else None
+            return Widened(wider, rewrites=False)
+        case "float4" if kind == pa.float64():
+            return Widened("double precision", rewrites=True)
+        case "timestamp" | "timestamptz" if pa.types.is_timestamp(kind):
+            return Widened(f"{there.type}(6)", rewrites=False)
+        case "interval" | "time" if kind == pa.duration("us"):
+            return Widened(f"{there.type}(6)", rewrites=False)
+    return None

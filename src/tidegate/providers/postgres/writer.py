@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +82,7 @@ class TableWriter:
 
     def write(self, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
         """Apply a batch. Raises RowRefused for values that the table refuses, ConflictError and EventRefused as the options say."""
-        if missing := [name for name in batch.schema.names if self.table.column(name) is None]:
-            what = f"the table lacks {', '.join(missing)}: it has to be prepared first"
-            raise SchemaError(what, connection=self._session.name, table=self.table.name)
+        self._lacks_none(batch.schema.names)
         bytes_before, loads_before = self.stager.bytes, self.stager.loads
         result = self._write(batch, copy)
         result.rows = batch.events()
@@ -120,6 +118,41 @@ class TableWriter:
             self._session.run(self._sql.create_seen(self.seen, self.table.name, self.target.key))
             self.opened.add("remembers")
         return result
+
+    # All rows at once
+
+    def truncate(self) -> WriteResult:
+        """Delete or mark all rows, or (``delete_mode='ignore'``) keep them. EventRefused under ``conflict_mode='strict'``."""
+        if self._rules.conflict_mode == "strict":
+            what = "TRUNCATE under conflict_mode='strict', which takes inserts alone"
+            raise EventRefused(what, connection=self._session.name, table=self.table.name, setting="conflict_mode")
+        if self._rules.delete_mode == "ignore":
+            return WriteResult()
+        name = self.table.name
+        statement = self._sql.clear_table(name) if self._mark is None else self._sql.mark_all(name, self._mark)
+        return WriteResult(deleted=self._session.run(statement, table=name))
+
+    def fill(self, column: str, value: pa.Array) -> WriteResult:
+        """Set ``column`` to the one value in all rows, marked ones too. RowRefused for a value that the column doesn't take.
+
+        An UPDATE of the rows that hold another value, also of a column that was added a moment ago: adding it again with a DEFAULT
+        would write no row, and shut every reader out until the load is committed.
+        """
+        result = WriteResult()
+        if value.null_count and self._rules.ignore_nulls:
+            return result
+        self._lacks_none((column,))
+        bytes_before, loads_before = self.stager.bytes, self.stager.loads
+        for source, _ in self.stager.sources(self.table, pa.table({column: value})):
+            result.updated = self._session.run(self._sql.fill(self.table.name, source, column), table=self.table.name)
+        result.bytes = self.stager.bytes - bytes_before
+        result.loads = self.stager.loads - loads_before
+        return result
+
+    def _lacks_none(self, columns: Iterable[str]) -> None:
+        if missing := [name for name in columns if self.table.column(name) is None]:
+            what = f"the table lacks {', '.join(missing)}: it has to be prepared first"
+            raise SchemaError(what, connection=self._session.name, table=self.table.name)
 
     # Rows as they come
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import Position, SnapshotPosition
-from tidegate.changes.schema import TableName
+from tidegate.changes.schema import TableName, TableSchema
 from tidegate.sync.ahead import Ahead
 from tidegate.sync.book import Book
 from tidegate.sync.follow import copy_anew
@@ -59,6 +59,7 @@ class Copier:
             copies[table] = copy_anew(target, self._sink.capabilities)
             if copies[table] == "shadow":
                 self._sink.drop_shadow(target)
+                copies[table] = self._shadow_or_in_place(replace(target, schema=self._now(table, target)))
         self._book.record(self._start(tables, consistent=False), copies)
 
     def go_on(self, tables: Sequence[TablePlan]) -> None:
@@ -82,6 +83,19 @@ class Copier:
         for future in running:
             if not future.cancelled():
                 future.result()
+
+    def _shadow_or_in_place(self, target: Target) -> Copy:
+        """A table with something of its own, a view on it or a column that the source doesn't have, can't be replaced by another.
+        If the rows to come fit it, it is copied row by row; else the next pass says what stands in the way."""
+        if self._sink.inspect(self._sink.shadow(target)).problems:
+            in_place = self._sink.inspect(target)
+            if not in_place.problems and not in_place.needs_consistent:
+                return "replace"
+        return "shadow"
+
+    def _now(self, table: TableName, target: Target) -> TableSchema:
+        schema = self._source.schema(table)
+        return replace(schema, key=target.key) if set(target.key) <= set(schema.names) else schema
 
     def _start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
         """Where copies begin. What is recorded with such a position is the schema that holds there, not the plan's."""

@@ -50,6 +50,7 @@ CAPABILITIES = Capabilities(
     },
     follows=frozenset({"truncated", "column_added"}),
     shadow=True,
+    loads_at_once=True,
 )
 
 
@@ -74,6 +75,7 @@ class PostgresSink:
         self._busy: set[Session] = set()
         self._default_schema: str | None = None
         self._schema_lock = threading.Lock()
+        self._pool_lock = threading.Lock()
         self._ledger = PostgresLedger(self.connect, self.sql, values["ledger_schema"], values["login"], self.resolve)
 
     @property
@@ -194,12 +196,16 @@ class PostgresSink:
 
     def _take(self) -> Session:
         """A connection that nobody else uses: a load's transaction must see no other's rollback."""
-        session = self._idle.pop() if self._idle else self.connect()
-        self._busy.add(session)
+        with self._pool_lock:
+            session = self._idle.pop() if self._idle else None
+        session = session or self.connect()
+        with self._pool_lock:
+            self._busy.add(session)
         return session
 
     def _give_back(self, session: Session) -> None:
-        if session in self._busy:
-            self._busy.discard(session)
-            if not session.closed:
-                self._idle.append(session)
+        with self._pool_lock:
+            if session in self._busy:
+                self._busy.discard(session)
+                if not session.closed:
+                    self._idle.append(session)

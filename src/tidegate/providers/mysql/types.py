@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -43,7 +43,8 @@ class MySqlColumn:
     """A canonical column with what reading it takes besides.
 
     ``data_type`` is MySQL's name of the type without its parameters. ``charset`` is empty where there is none. ``length`` counts
-    characters or bytes of a text or binary column, the bits of a BIT; ``octets`` counts bytes.
+    characters or bytes of a text or binary column, the bits of a BIT; ``octets`` counts bytes. ``required``: known to be NOT NULL
+    on the server, ``auto_increment``: known to number its rows; False where that isn't known. ``generated``: computed from others.
     """
 
     column: Column
@@ -56,6 +57,9 @@ class MySqlColumn:
     precision: int = 0
     scale: int = 0
     fsp: int = 0
+    required: bool = False
+    auto_increment: bool = False
+    generated: bool = False
 
     @property
     def name(self) -> str:
@@ -67,13 +71,14 @@ class MySqlTable:
     """A table as it is now.
 
     ``schema.table`` is the name that it goes by in the sync, ``where`` the full name on the server. ``index`` is the unique index
-    behind the schema's key; empty if there is none.
+    behind the schema's key; empty if there is none. ``collation`` is that of new columns that name none; empty if it isn't known.
     """
 
     schema: TableSchema
     where: TableName
     columns: tuple[MySqlColumn, ...]
     index: str = ""
+    collation: str = ""
 
     @property
     def name(self) -> TableName:
@@ -141,10 +146,11 @@ def make_column(
         attributes["geometry"] = data_type
     else:
         return None
+    required = not nullable
     # A zero date has no canonical value: it becomes NULL, also in a column that takes none.
     nullable = nullable or data_type in ("date", "datetime", "timestamp")
     column = Column(name, kind, nullable, {key: value for key, value in attributes.items() if value})
-    return MySqlColumn(column, data_type, unsigned, charset, labels, length, octets, precision, scale, fsp)
+    return MySqlColumn(column, data_type, unsigned, charset, labels, length, octets, precision, scale, fsp, required)
 
 
 def read_table(session: Session, table: TableName) -> MySqlTable:
@@ -169,7 +175,10 @@ def read_table(session: Session, table: TableName) -> MySqlTable:
     json_columns = _json_columns(session, where)
     columns = tuple(_described_column(item, json_columns, session.name, table) for item in described)
     index, key = _key(session, where)
-    return MySqlTable(TableSchema(table, tuple(column.column for column in columns), key), where, columns, index)
+    sql = "SELECT TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    named = session.rows(sql, (where.schema, where.name))
+    collation = (named[0][0] if named else None) or ""
+    return MySqlTable(TableSchema(table, tuple(column.column for column in columns), key), where, columns, index, collation)
 
 
 def table_kind(session: Session, where: TableName) -> tuple[str, bool]:
@@ -214,7 +223,10 @@ def _described_column(
             table=table,
             setting="leave the table out of tables",
         )
-    return column
+    extra = (item["extra"] or "").lower()
+    # MySQL 8 says default_generated of a default that is an expression.
+    computed = any(word in extra.split() for word in ("generated", "virtual", "persistent"))
+    return replace(column, auto_increment="auto_increment" in extra, generated=computed)
 
 
 _LABEL = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)

@@ -15,10 +15,11 @@ _EXECUTE_LOAD_HEADER = 13
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement in text."""
+    """A statement in text, the database and the SQL mode (the server's bits) that it ran in."""
 
     schema: str
     text: str
+    sql_mode: int = 0
 
 
 def read_query(event: bytes, end: int) -> Query:
@@ -30,12 +31,14 @@ def read_query(event: bytes, end: int) -> Query:
     schema = status + status_size
     text = schema + schema_size + 1
     data = inflate(event[:end], text) if kind == QUERY_COMPRESSED else event[text:end]
-    return Query(event[schema : text - 1].decode("utf-8", "replace"), data.decode(_codec(event[status:schema]), "replace"))
+    variables = event[status:schema]
+    name = event[schema : text - 1].decode("utf-8", "replace")
+    return Query(name, data.decode(_codec(variables), "replace"), _sql_mode(variables))
 
 
 _FIXED_SIZES = {0: 4, 1: 8, 3: 4}
 """Status variables that may stand before the character set: flags, SQL mode, auto increment."""
-_CATALOG, _CATALOG_NZ, _CHARSET = 2, 6, 4
+_SQL_MODE, _CATALOG, _CATALOG_NZ, _CHARSET = 1, 2, 6, 4
 
 
 def _codec(status: bytes) -> str:
@@ -57,3 +60,13 @@ def _codec(status: bytes) -> str:
         else:
             break
     return "utf-8"
+
+
+def _sql_mode(status: bytes) -> int:
+    """The bits of the SQL mode; 0 where the event doesn't have them."""
+    pos = 0
+    while pos < len(status) and status[pos] in _FIXED_SIZES:
+        if status[pos] == _SQL_MODE:
+            return int.from_bytes(status[pos + 1 : pos + 9], "little")
+        pos += 1 + _FIXED_SIZES[status[pos]]
+    return 0

@@ -154,7 +154,7 @@ def concat(batches: Sequence[ChangeBatch]) -> ChangeBatch:
     return ChangeBatch(batches[0].schema, data)
 
 
-TableEventKind = Literal["truncated", "column_added", "broken"]
+TableEventKind = Literal["truncated", "column_added", "altered", "broken", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +165,14 @@ class TableEvent:
         all rows that were there are gone.
     ``column_added``
         ``column`` is new, and every row that was there holds ``value`` in it (of the column's type; None is NULL).
+    ``altered``
+        its columns are others, and each row that was there holds what it held.
     ``broken``
         the table's rows were changed in a way that the source can't tell, or can't follow: nothing after it
         holds. It begins a chunk.
+
+    ``unreadable``
+        after a break: what its columns are isn't known any more, so no further rows of it come.
 
     ``what`` is the statement in short and why it matters, for people, without values; ``position`` where it stands.
     """

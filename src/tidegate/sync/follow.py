@@ -25,11 +25,13 @@ def step(event: TableEvent, table: TablePlan, capabilities: Capabilities, source
     """
     target = table.target
     options = target.options
-    if options.on_ddl == "ignore":
+    if options.on_ddl == "ignore" and event.kind != "unreadable":
         log.warning("%s: %s at %s is passed over (on_ddl='ignore')", event.table, event.what, event.position)
         return "pass"
     if options.on_ddl == "fail":
         raise _refused(event, event.what, "on_ddl='evolve', 'ignore' or 'resync'", source)
+    if event.kind == "altered":
+        return "pass"
     append = options.write_mode == "append"
     if event.kind == "column_added":
         # A log of changes holds what was known when each was made.
@@ -39,7 +41,7 @@ def step(event: TableEvent, table: TablePlan, capabilities: Capabilities, source
             return "fill"
     elif event.kind == "truncated" and not append and event.kind in capabilities.follows:
         return "truncate"
-    why = event.what if event.kind == "broken" else f"{event.what}, which this target can't follow"
+    why = event.what if event.kind in ("broken", "unreadable") else f"{event.what}, which this target can't follow"
     if options.on_ddl != "resync":
         raise _refused(event, why, "on_ddl='resync' or 'ignore'", source)
     if needs_consistent(options) or table.preparation.needs_consistent or copy_anew(target, capabilities) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import ssl
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,17 +93,18 @@ class Server:
 
 
 class Session:
-    """One connection: UTC, utf8mb4, autocommit, values as the server's bytes."""
+    """One connection: UTC, utf8mb4, autocommit, values as the server's bytes. Its questions may come from several threads."""
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self.name = name
         self.values = values
+        self._one_at_a_time = threading.RLock()
         with translating(name):
             self.driver: Any = pymysql.connect(**connect_options(values, name))
 
     def rows(self, sql: str, args: Sequence[object] = (), *, table: object | None = None) -> list[TextRow]:
         """All rows of a query, as text. The query's own arguments are quoted by PyMySQL."""
-        with translating(self.name, table), self.driver.cursor() as cursor:
+        with self._one_at_a_time, translating(self.name, table), self.driver.cursor() as cursor:
             cursor.execute(sql, tuple(args) or None)
             return [
                 tuple(None if value is None else value.decode("utf-8", "replace") for value in row) for row in cursor.fetchall()
@@ -110,7 +112,7 @@ class Session:
 
     def dicts(self, sql: str, args: Sequence[object] = (), *, table: object | None = None) -> list[dict[str, str | None]]:
         """All rows of a query as dicts of text, the names in lower case: servers differ in the case of their own."""
-        with translating(self.name, table), self.driver.cursor() as cursor:
+        with self._one_at_a_time, translating(self.name, table), self.driver.cursor() as cursor:
             cursor.execute(sql, tuple(args) or None)
             names = [item[0].lower() for item in cursor.description or ()]
             return [
@@ -119,7 +121,7 @@ class Session:
             ]
 
     def execute(self, sql: str, *, table: object | None = None) -> None:
-        with translating(self.name, table), self.driver.cursor() as cursor:
+        with self._one_at_a_time, translating(self.name, table), self.driver.cursor() as cursor:
             cursor.execute(sql)
 
     def stream(self, sql: str, *, table: object | None = None) -> RawStream:

@@ -11,12 +11,14 @@ from tidegate.changes.batch import Chunk
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import PermanentError, PositionLost, SchemaError, Unavailable
+from tidegate.providers.mysql.asof import table_as_of
 from tidegate.providers.mysql.binlog.reader import EventReader, Task
 from tidegate.providers.mysql.binlog.stream import Dump, DumpRefused
 from tidegate.providers.mysql.charsets import Charsets
 from tidegate.providers.mysql.fast import fast_route
 from tidegate.providers.mysql.log import fingerprint, log_status, lost, replica_id
 from tidegate.providers.mysql.preflight import preflight
+from tidegate.providers.mysql.present import PresentTables
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.session import Server, Session
 from tidegate.providers.mysql.snapshot import View, copy, open_view
@@ -115,7 +117,7 @@ class MysqlSource:
             return self._copy(self._table(table), position, limits)
         if not isinstance(window.until, BinlogPosition):
             raise ValueError("changes are read up to a position of the binlog")
-        return self._changes(window.after, window.until, limits)
+        return self._changes(window, window.until, limits)
 
     def lag_seconds(self) -> float | None:
         """Age of the newest change read; 0 if the log has nothing newer; None if nothing was read yet."""
@@ -180,15 +182,18 @@ class MysqlSource:
     def _route(self, session: Session, table: MySqlTable) -> Route:
         return fast_route(session, table) or PyMySqlRoute(session)
 
-    def _changes(self, after: Mapping[TableName, Position], until: BinlogPosition, limits: Limits) -> Iterator[Chunk]:
-        starts = {table: self._log_position(table, position, until) for table, position in after.items()}
+    def _changes(self, window: Window, until: BinlogPosition, limits: Limits) -> Iterator[Chunk]:
+        starts = {table: self._log_position(table, position, until) for table, position in window.after.items()}
         lowest = min(starts.values(), key=lambda position: (position.sequence, position.offset))
         if lowest.compare(until) == "equal":
             self._read_to = until
             yield Chunk((), until)
             return
-        described = [self._table(table) for table in starts]
-        task = Task(self._name, self._flavour(), {table.where: table for table in described}, starts, until, limits)
+        tables = {}
+        for name in starts:
+            now, known = self._table(name), window.schemas.get(name)
+            tables[now.where] = table_as_of(known, now, self._charsets.width) if known else now
+        task = Task(self._name, self._flavour(), tables, starts, until, limits, PresentTables(self._session))
         with contextlib.closing(Dump(self._values, self._name, self._replica_id())) as dump:
             reader = EventReader(task, self._charsets, checksums=dump.checksums)
             try:

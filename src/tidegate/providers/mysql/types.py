@@ -106,7 +106,7 @@ def make_column(
     display_width: int | None = None,
 ) -> MySqlColumn | None:
     """The column in canonical terms; None for a type that has none."""
-    attributes: dict[str, str] = {}
+    attributes = {"mysql_type": data_type}
     kind: pa.DataType
     if data_type in _INTEGERS:
         kind = _INTEGERS[data_type][unsigned]
@@ -226,7 +226,14 @@ def _described_column(
     extra = (item["extra"] or "").lower()
     # MySQL 8 says default_generated of a default that is an expression.
     computed = any(word in extra.split() for word in ("generated", "virtual", "persistent"))
-    return replace(column, auto_increment="auto_increment" in extra, generated=computed)
+    column = replace(column, auto_increment="auto_increment" in extra)
+    return generated(column) if computed else column
+
+
+def generated(column: MySqlColumn) -> MySqlColumn:
+    """The column, known to be computed from others."""
+    attributes = {**column.column.attributes, "generated": "true"}
+    return replace(column, generated=True, column=replace(column.column, attributes=attributes))
 
 
 _LABEL = re.compile(r"'((?:[^'\\]|''|\\.)*)'", re.DOTALL)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.providers.mysql.reading import NAME, Database
 from tidegate.providers.mysql.binlog import events as ev
-from tidegate.providers.mysql.binlog.lexer import ANSI_QUOTES
 from tidegate.providers.mysql.binlog.query import read_query
 from tidegate.providers.mysql.binlog.stream import Dump
+from tidegate.providers.mysql.ddl.lexer import ANSI_QUOTES
 
 pytestmark = pytest.mark.mysql
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tidegate.changes.batch import Chunk, RowKind
+from tidegate.changes.batch import Chunk, RowKind, TableEvent
 from tidegate.changes.position import BinlogPosition
 from tidegate.changes.schema import TableName
-from tidegate.errors import EventRefused, PositionLost, Unavailable
+from tidegate.errors import EventRefused, PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.binlog import events as ev
 from tidegate.providers.mysql.binlog.buffer import Pending
-from tidegate.providers.mysql.binlog.ddl import check_statement
 from tidegate.providers.mysql.binlog.query import Query, read_query
 from tidegate.providers.mysql.binlog.rows import Layout, bind
-from tidegate.providers.mysql.binlog.tablemap import read_table_map, table_id, table_name
+from tidegate.providers.mysql.binlog.tablemap import TableMap, read_table_map, table_id, table_name
+from tidegate.providers.mysql.binlog.tables import LoggedTables, Present
 from tidegate.providers.mysql.binlog.wire import length_encoded
 from tidegate.providers.mysql.charsets import Charsets
 from tidegate.providers.mysql.session import Server
@@ -31,7 +31,7 @@ _HUGE = 4
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to read: the tables as they are now, by their full names; where each stands; where to stop."""
+    """What to read: the tables by their full names, each as it is where it stands; where that is; where to stop."""
 
     connection: str
     server: Server
@@ -39,6 +39,7 @@ class Task:
     after: Mapping[TableName, BinlogPosition]
     until: BinlogPosition
     limits: Limits
+    present: Present
 
 
 class EventReader:
@@ -53,6 +54,8 @@ class EventReader:
         self._fingerprint = ""
         self._table_ids: dict[int, bytes] = {}
         self._layouts: dict[bytes, Layout | None] = {}
+        self._tables = LoggedTables(task.tables, task.present)
+        self._events: list[TableEvent] = []
         self._after = {table: (position.sequence, position.offset) for table, position in task.after.items()}
         self._until = (task.until.sequence, task.until.offset)
         self._in_transaction = False
@@ -81,10 +84,12 @@ class EventReader:
             ends = self._event(kind, event, end, seconds)
             if kind != ev.ROTATE:
                 self._pos = end
+            if self._events:
+                yield from self._give_out_events(ends)
             if (self._sequence(), self._pos) >= self._until:
                 break
             if ends and self._full(1):
-                yield Chunk(self._pending.take(), self._position())
+                yield Chunk(self._pending.take(), self._position(), self._tables.schemas())
             elif not ends and self._full(_HUGE):
                 yield Chunk(self._pending.take(), None)
         else:
@@ -97,7 +102,17 @@ class EventReader:
             raise PositionLost(
                 "the position to read up to lies inside a transaction", connection=self._task.connection, position=self._task.until
             )
-        yield Chunk(self._pending.take(), self._task.until)
+        if left := self._tables.end():
+            yield Chunk(self._pending.take(), None)
+            self._events += left
+        yield Chunk((*self._events, *self._pending.take()), self._task.until, self._tables.schemas())
+
+    def _give_out_events(self, ends: bool) -> Iterator[Chunk]:
+        """Events of whole tables, after the rows of before, which nothing is recorded of by themselves."""
+        events, self._events = tuple(self._events), []
+        if self._pending.rows:
+            yield Chunk(self._pending.take(), None)
+        yield Chunk(events, self._position(), self._tables.schemas()) if ends else Chunk(events, None)
 
     def _full(self, times: int) -> bool:
         limits = self._task.limits
@@ -201,8 +216,10 @@ class EventReader:
             case ["XA", "END"]:
                 return False
         here = (self._sequence(), end)
-        concerned = [table.where for table in self._task.tables.values() if self._after[table.name] < here]
-        check_statement(query, concerned, self._task.connection, self._where(end))
+        concerned = [where for where, table in self._task.tables.items() if self._after[table.name] < here]
+        self._events += self._tables.statement(query, concerned, self._where(end))
+        # What a table map means depends on the columns as they are here.
+        self._layouts.clear()
         return not self._in_transaction
 
     def _undone(self, end: int, mark: int) -> None:
@@ -245,15 +262,29 @@ class EventReader:
         """How the rows under this table map are read; None for a table that isn't read, or that already has them."""
         if body not in self._layouts:
             event = b"\0" * (ev.HEADER_SIZE + 6) + body
-            table = self._task.tables.get(table_name(event))
+            table = self._tables.get(table_name(event))
             if table is not None and (self._sequence(), end) <= self._after[table.name]:
                 return None
             if table is None:
                 self._layouts[body] = None
             else:
                 table_map = read_table_map(event, len(event), mariadb=self._task.server.mariadb)
-                self._layouts[body] = bind(table_map, table, self._charsets, self._task.connection, self._where(end))
+                self._layouts[body] = self._bound(table_map, table, end)
         return self._layouts[body]
+
+    def _bound(self, table_map: TableMap, table: MySqlTable, end: int) -> Layout | None:
+        """The layout; None, and an event, for a table that was broken and whose columns nothing tells since."""
+        known = self._tables.known(table.where)
+        try:
+            if known or table_map.named:
+                return bind(table_map, table, self._charsets, self._task.connection, self._where(end))
+        except SchemaError:
+            if known:
+                raise
+        what = "rows of it can't be read after a statement that left its columns unknown [binlog_row_metadata=FULL]"
+        self._events.append(TableEvent(table.name, "unreadable", what, self._where(end)))
+        self._tables.drop(table.where)
+        return None
 
     def _row_images(self, kind: int, event: bytes, layout: Layout, end: int) -> tuple[bytes, int]:
         """The bytes that hold the row images, and where these begin."""

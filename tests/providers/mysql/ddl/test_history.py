@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as words
 
 from tidegate.changes.schema import TableName, TableSchema
-from tidegate.providers.mysql.binlog.altered import Altered, Dialect
-from tidegate.providers.mysql.binlog.collations import Collations
-from tidegate.providers.mysql.binlog.history import Away, Broken, Effect, SchemaHistory, Swapped, Truncated
-from tidegate.providers.mysql.binlog.lexer import ANSI_QUOTES, NO_BACKSLASH_ESCAPES
 from tidegate.providers.mysql.binlog.query import Query
+from tidegate.providers.mysql.ddl.altered import Altered, Dialect
+from tidegate.providers.mysql.ddl.collations import Collations
+from tidegate.providers.mysql.ddl.history import Away, Broken, Effect, SchemaHistory, Swapped, Truncated
+from tidegate.providers.mysql.ddl.lexer import ANSI_QUOTES, NO_BACKSLASH_ESCAPES
 from tidegate.providers.mysql.types import MySqlColumn, MySqlTable, make_column
 
 COLLATIONS = Collations(
@@ -376,7 +376,7 @@ def test_statements_about_other_tables_are_not_parsed(monkeypatch: pytest.Monkey
     def parsed(*args: object) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("tidegate.providers.mysql.binlog.history.Cursor", parsed)
+    monkeypatch.setattr("tidegate.providers.mysql.ddl.history.Cursor", parsed)
     follow = history()
     for number in range(1000):
         assert follow.effects(Query("shop", f"CREATE TABLE item{number} (id INT PRIMARY KEY)"), TABLES) == []

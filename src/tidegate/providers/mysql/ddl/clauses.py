@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tidegate.changes.schema import TableName
-from tidegate.providers.mysql.binlog.coldefs import ColumnDef, column_def
-from tidegate.providers.mysql.binlog.cursor import Cursor
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
+from tidegate.providers.mysql.ddl.coldefs import ColumnDef, column_def
+from tidegate.providers.mysql.ddl.cursor import Cursor
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 
 
 @dataclass(frozen=True, slots=True)

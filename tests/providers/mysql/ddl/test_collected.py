@@ -10,10 +10,10 @@ import pytest
 
 from tests.providers.mysql.binlog.test_history import COLLATIONS, ORDERS, TABLES, effects
 from tests.providers.mysql.test_corpus import FILES, FOLDER
-from tidegate.providers.mysql.binlog import statements as st
-from tidegate.providers.mysql.binlog.altered import Altered, Dialect, ghost_written
-from tidegate.providers.mysql.binlog.cursor import Cursor
-from tidegate.providers.mysql.binlog.history import Broken
+from tidegate.providers.mysql.ddl import statements as st
+from tidegate.providers.mysql.ddl.altered import Altered, Dialect, ghost_written
+from tidegate.providers.mysql.ddl.cursor import Cursor
+from tidegate.providers.mysql.ddl.history import Broken
 
 COLLECTED = {
     "zendesk/maxwell, DDLParserTest": (

@@ -8,15 +8,15 @@ from typing import Any
 
 from tidegate.changes.schema import Column, TableSchema
 from tidegate.errors import SchemaError
-from tidegate.providers.mysql.binlog import clauses as cl
-from tidegate.providers.mysql.binlog import statements as st
-from tidegate.providers.mysql.binlog.coldefs import ColumnDef
-from tidegate.providers.mysql.binlog.collations import Collations
-from tidegate.providers.mysql.binlog.columnmaker import column_of, resized
-from tidegate.providers.mysql.binlog.constants import initial
-from tidegate.providers.mysql.binlog.cursor import Cursor
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
-from tidegate.providers.mysql.binlog.widening import loss
+from tidegate.providers.mysql.ddl import clauses as cl
+from tidegate.providers.mysql.ddl import statements as st
+from tidegate.providers.mysql.ddl.coldefs import ColumnDef
+from tidegate.providers.mysql.ddl.collations import Collations
+from tidegate.providers.mysql.ddl.columnmaker import column_of, resized
+from tidegate.providers.mysql.ddl.constants import initial
+from tidegate.providers.mysql.ddl.cursor import Cursor
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
+from tidegate.providers.mysql.ddl.widening import loss
 from tidegate.providers.mysql.types import TEXTS, MySqlColumn, MySqlTable
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tidegate.providers.mysql.binlog.collations import Collations
 from tidegate.providers.mysql.charsets import UTF8
+from tidegate.providers.mysql.ddl.collations import Collations
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn
 
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tidegate.providers.mysql.binlog.coldefs import ColumnDef
-from tidegate.providers.mysql.binlog.collations import Collations
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
+from tidegate.providers.mysql.ddl.coldefs import ColumnDef
+from tidegate.providers.mysql.ddl.collations import Collations
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 from tidegate.providers.mysql.types import BINARIES, TEXTS, MySqlColumn, make_column
 
 _OCTETS = {"tiny": 2**8 - 1, "": 2**16 - 1, "medium": 2**24 - 1, "long": 2**32 - 1}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tidegate.providers.mysql.binlog.cursor import Cursor
-from tidegate.providers.mysql.binlog.lexer import Kind, NotUnderstood
+from tidegate.providers.mysql.ddl.cursor import Cursor
+from tidegate.providers.mysql.ddl.lexer import Kind, NotUnderstood
 from tidegate.providers.mysql.types import GEOMETRIES
 
 REAL_AS_FLOAT = 1 << 0

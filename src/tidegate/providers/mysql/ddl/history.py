@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.changes.schema import TableName
-from tidegate.providers.mysql.binlog import clauses as cl
-from tidegate.providers.mysql.binlog import statements as st
-from tidegate.providers.mysql.binlog.altered import Altered, Dialect, Ghost, alter, alter_ghost, ghost_like, ghost_written, swap
-from tidegate.providers.mysql.binlog.cursor import Cursor
-from tidegate.providers.mysql.binlog.intext import changed_by, named_in
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
 from tidegate.providers.mysql.binlog.query import Query
+from tidegate.providers.mysql.ddl import clauses as cl
+from tidegate.providers.mysql.ddl import statements as st
+from tidegate.providers.mysql.ddl.altered import Altered, Dialect, Ghost, alter, alter_ghost, ghost_like, ghost_written, swap
+from tidegate.providers.mysql.ddl.cursor import Cursor
+from tidegate.providers.mysql.ddl.intext import changed_by, named_in
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 from tidegate.providers.mysql.types import MySqlTable
 
 
@@ -32,7 +32,7 @@ class Truncated:
 class Swapped:
     """gh-ost or pt-online-schema-change put the table that it made in this one's place, and the making wasn't seen.
 
-    The rows are the same; :func:`tidegate.providers.mysql.binlog.altered.swapped` says what the columns are.
+    The rows are the same; :func:`tidegate.providers.mysql.ddl.altered.swapped` says what the columns are.
     """
 
     table: MySqlTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegate.changes.schema import TableName
-from tidegate.providers.mysql.binlog.lexer import Kind, NotUnderstood, Token, tokens
+from tidegate.providers.mysql.ddl.lexer import Kind, NotUnderstood, Token, tokens
 
 
 class Cursor:

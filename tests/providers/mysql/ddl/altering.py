@@ -8,10 +8,10 @@ import pymysql
 
 from tests.providers.mysql.reading import NAME, Database, rows
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
-from tidegate.providers.mysql.binlog.altered import Altered, Dialect
-from tidegate.providers.mysql.binlog.collations import read_collations
-from tidegate.providers.mysql.binlog.history import Effect, SchemaHistory
 from tidegate.providers.mysql.binlog.query import Query
+from tidegate.providers.mysql.ddl.altered import Altered, Dialect
+from tidegate.providers.mysql.ddl.collations import read_collations
+from tidegate.providers.mysql.ddl.history import Effect, SchemaHistory
 from tidegate.providers.mysql.routes import PyMySqlRoute
 from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.snapshot import copy

@@ -7,10 +7,10 @@ import re
 from decimal import Decimal, localcontext
 from typing import Any
 
-from tidegate.providers.mysql.binlog.coldefs import ColumnDef, Literal
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
 from tidegate.providers.mysql.charsets import UTF8
 from tidegate.providers.mysql.columns import from_text
+from tidegate.providers.mysql.ddl.coldefs import ColumnDef, Literal
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}

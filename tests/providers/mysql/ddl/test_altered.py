@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.providers.mysql.binlog.altering import Followed
+from tests.providers.mysql.ddl.altering import Followed
 from tests.providers.mysql.reading import Database
-from tidegate.providers.mysql.binlog.altered import Altered, swapped
-from tidegate.providers.mysql.binlog.history import Away, Broken, Effect, Swapped, Truncated
+from tidegate.providers.mysql.ddl.altered import Altered, swapped
+from tidegate.providers.mysql.ddl.history import Away, Broken, Effect, Swapped, Truncated
 from tidegate.providers.mysql.types import read_table
 
 pytestmark = pytest.mark.mysql

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidegate.providers.mysql.binlog.lexer import NotUnderstood
+from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 from tidegate.providers.mysql.session import Session
 
 

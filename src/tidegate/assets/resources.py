@@ -79,6 +79,8 @@ class MysqlResource(TidegateResource):
     ssl_key: str | None = _declared(mysql.SYSTEM, "ssl_key")
     connect_timeout: float = _declared(mysql.SYSTEM, "connect_timeout")
     read_timeout: float = _declared(mysql.SYSTEM, "read_timeout")
+    zero_dates: str = _declared(mysql.SYSTEM, "zero_dates")
+    tinyint1: str = _declared(mysql.SYSTEM, "tinyint1")
     server_id: int | None = _declared(mysql.SYSTEM, "server_id")
 
 

@@ -119,14 +119,8 @@ COLUMNS: dict[str, tuple[str, st.SearchStrategy[Value]]] = {
     "dec_odd": ("DECIMAL(23, 11) UNSIGNED ZEROFILL", decimals(23, 11).map(lambda v: (v[0].lstrip("-"), abs(v[1])))),
     "dec_38": ("DECIMAL(38, 10)", decimals(38, 10)),
     "dec_65": ("DECIMAL(65, 30)", decimals(65, 30)),
-    "float": (
-        "FLOAT",
-        st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False).map(lambda v: (f"{v!r}", v)),
-    ),
-    "double": (
-        "DOUBLE",
-        st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False).map(lambda v: (f"{v!r}", v)),
-    ),
+    "float": ("FLOAT", st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda v: (f"'{v!r}'", v))),
+    "double": ("DOUBLE", st.floats(allow_nan=False, allow_infinity=False).map(lambda v: (f"'{v!r}'", v))),
     "float_md": ("FLOAT(8, 2)", st.integers(-99_999, 99_999).map(lambda v: (f"{v / 100:.2f}", _narrowed(v / 100)))),
     "bit1": ("BIT(1)", integers(0, 1)),
     "bit9": ("BIT(9)", integers(0, 511)),

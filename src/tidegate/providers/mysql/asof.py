@@ -26,7 +26,7 @@ def table_as_of(known: TableSchema, now: MySqlTable, width: Width) -> MySqlTable
     for column in known.columns:
         found = present.get(column.name)
         if found is None or found.column != column:
-            found = _described(column, width) or found
+            found = _described(column, now, width) or found
         if found is None:
             return now
         columns.append(found)
@@ -35,7 +35,7 @@ def table_as_of(known: TableSchema, now: MySqlTable, width: Width) -> MySqlTable
     return replace(now, schema=TableSchema(now.name, tuple(column.column for column in columns), key), columns=tuple(columns))
 
 
-def _described(column: Column, width: Width) -> MySqlColumn | None:
+def _described(column: Column, now: MySqlTable, width: Width) -> MySqlColumn | None:
     """A column from its canonical description alone; None if that doesn't say its type in MySQL's words."""
     about = column.attributes
     kind = about.get("mysql_type")
@@ -59,5 +59,6 @@ def _described(column: Column, width: Width) -> MySqlColumn | None:
         scale=column.type.scale if decimal else 0,
         fsp=int(about.get("fsp", 0)),
         display_width=int(about["display_width"]) if "display_width" in about else None,
+        policies=now.policies_of(column.name),
     )
     return generated(made) if made is not None and "generated" in about else made

@@ -3,6 +3,9 @@
 The snapshot's texts come in UTF-8, converted by the server; the binlog's come in the column's own character set. Both must give the
 same text, so the server's mapping is what counts: for sets of one byte its table is fetched once, for those that Python maps
 alike (checked for every character by the tests) its codec is used, all others are sent to the server to convert.
+
+A code that a set has no character for, which a column holds all the same, is "?" from the server and so here: by that every client
+of the server sees it. A surrogate by itself is no text of any target: both ways of reading refuse it.
 """
 
 from __future__ import annotations
@@ -17,16 +20,9 @@ from tidegate.errors import SchemaError
 from tidegate.providers.mysql.session import Session
 
 UTF8 = frozenset(("utf8", "utf8mb3", "utf8mb4"))
-_SAME_IN_PYTHON = {
-    "ucs2": "utf-16-be",
-    "utf16": "utf-16-be",
-    "utf16le": "utf-16-le",
-    "utf32": "utf-32-be",
-    "gbk": "gbk",
-    "gb2312": "gb2312",
-    "euckr": "cp949",
-    "cp932": "cp932",
-}
+_UNICODE = {"ucs2": "utf-16-be", "utf16": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32-be"}
+_SAME_IN_PYTHON = {"gbk": "gbk", "gb2312": "gb2312", "euckr": "cp949", "cp932": "cp932"}
+"""Where Python has a character, it is the server's; where it has none, the server is asked."""
 _ASKED_AT_ONCE = 500
 
 Texts = Callable[[Sequence[bytes | None]], Any]
@@ -82,12 +78,23 @@ class Charsets:
     def _converter(self, charset: str) -> Texts:
         if charset in UTF8:
             return lambda values: pa.array(values, pa.binary()).cast(pa.string())
+        if charset in _UNICODE:
+            read = _ucs2 if charset == "ucs2" else _decoder(_UNICODE[charset])
+            return lambda values: pa.array([None if value is None else read(value) for value in values], pa.string())
         if charset in _SAME_IN_PYTHON:
-            decode = codecs.getdecoder(_SAME_IN_PYTHON[charset])
-            return lambda values: pa.array([None if value is None else decode(value)[0] for value in values], pa.string())
+            return self._by_codec(charset, _decoder(_SAME_IN_PYTHON[charset]))
         if self.width(charset) == 1:
             return self._by_table(charset)
         return lambda values: self._ask(charset, values)
+
+    def _by_codec(self, charset: str, decode: Callable[[bytes], str]) -> Texts:
+        def texts(values: Sequence[bytes | None]) -> Any:
+            try:
+                return pa.array([None if value is None else decode(value) for value in values], pa.string())
+            except UnicodeDecodeError:
+                return self._ask(charset, values)
+
+        return texts
 
     def _by_table(self, charset: str) -> Texts:
         sql = f"SELECT CONVERT(_{charset} x'{bytes(range(256)).hex()}' USING utf8mb4)"
@@ -108,3 +115,16 @@ class Charsets:
             questions = ", ".join(f"CONVERT(_{charset} x'{value.hex()}' USING utf8mb4)" for value in part)
             known |= zip(part, self._session().rows(f"SELECT {questions}")[0], strict=True)
         return pa.array([known[value] for value in values], pa.string())
+
+
+def _decoder(codec: str) -> Callable[[bytes], str]:
+    decode = codecs.getdecoder(codec)
+    return lambda value: decode(value)[0]
+
+
+def _ucs2(value: bytes) -> str:
+    """UCS-2 knows no pairs of surrogates: to the server they are two codes, neither of them a character."""
+    text = value.decode("utf-16-be")
+    if len(text) * 2 != len(value):
+        raise ValueError("a surrogate in UCS-2")
+    return text

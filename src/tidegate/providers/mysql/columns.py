@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tidegate.providers.mysql import dates
+from tidegate.providers.mysql.policy import ValueRefused
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, MySqlColumn
 
 
@@ -26,7 +28,17 @@ def of_binary(column: MySqlColumn, raw: Any) -> Any:
     if column.data_type in GEOMETRIES:
         return pa.array([None if value is None else ewkb(value) for value in raw.to_pylist()], pa.binary())
     # Numbers and texts: Arrow reads the digits, and checks the UTF-8.
-    return raw.cast(pa.string()).cast(column.column.type)
+    text = raw.cast(pa.string())
+    return of_numbers(column, text.cast(pa.int64())) if pa.types.is_boolean(column.column.type) else text.cast(column.column.type)
+
+
+def of_numbers(column: MySqlColumn, numbers: Any) -> Any:
+    """An array of numbers as the column's canonical type. ValueRefused for a boolean that is neither 0 nor 1."""
+    if pa.types.is_boolean(column.column.type):
+        strange = pc.fill_null(pc.or_(pc.less(numbers, 0), pc.greater(numbers, 1)), False)
+        if pc.any(strange).as_py():
+            raise ValueRefused("a number that is no boolean, neither 0 nor 1", pc.index(strange, True).as_py(), "tinyint1=integer")
+    return numbers.cast(column.column.type)
 
 
 def ewkb(value: bytes) -> bytes:
@@ -47,8 +59,8 @@ def _float(column: MySqlColumn, raw: Any) -> Any:
 
 _CONVERTERS: dict[str, Callable[[MySqlColumn, Any], Any]] = {
     "float": _float,
-    "date": lambda column, raw: dates.dates_of_text(raw),
-    "datetime": lambda column, raw: dates.datetimes_of_text(raw, column.fsp, column.column.type),
-    "timestamp": lambda column, raw: dates.datetimes_of_text(raw, column.fsp, column.column.type),
+    "date": lambda column, raw: dates.dates_of_text(raw, column.zero),
+    "datetime": lambda column, raw: dates.datetimes_of_text(raw, column.fsp, column.column.type, column.zero),
+    "timestamp": lambda column, raw: dates.datetimes_of_text(raw, column.fsp, column.column.type, column.zero),
     "time": lambda column, raw: dates.times_of_text(raw, column.fsp),
 }

@@ -32,6 +32,22 @@ SYSTEM = System(
             "read_timeout", "Read timeout", float, 300.0, minimum=1, maximum=86_400, help="Seconds to wait for the server's reply."
         ),
         Field(
+            "zero_dates",
+            "Zero dates",
+            str,
+            "null",
+            help="What becomes of dates that no calendar has (0000-00-00, 2024-00-15, 2024-02-30): null, error, or a date or "
+            "date and time to put in their place, as 1970-01-01.",
+        ),
+        Field(
+            "tinyint1",
+            "TINYINT(1)",
+            str,
+            "integer",
+            choices=("integer", "boolean"),
+            help="What TINYINT(1) is read as; as a boolean, a value other than 0 and 1 stops the run.",
+        ),
+        Field(
             "server_id",
             "Replica server id",
             int,

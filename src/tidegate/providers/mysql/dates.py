@@ -1,7 +1,7 @@
 """Dates and times in bulk: from the digits of a text, or from numbers packed by the server, to canonical arrays.
 
 MySQL stores dates that no calendar has: ``0000-00-00``, a month or day of zero, 30 February. What becomes of them is decided in
-one place, :func:`known`.
+one place, :func:`known`, by the policy ``zero`` of the column.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidegate.providers.mysql.policy import ZERO_IS_NULL, ValueRefused, Zero
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Digits = npt.NDArray[np.uint8]
@@ -21,9 +23,24 @@ DAY_US = 86_400_000_000
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0, 0], dtype=np.int64)
 
 
-def known(values: Ints, valid: Bools, present: Bools, kind: pa.DataType) -> Any:
-    """An array of ``kind``: NULL where the row has no value, and where the value is a date that no calendar has."""
-    return pa.array(values, pa.int64(), mask=~(valid & present)).cast(pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
+def known(values: Ints, valid: Bools, present: Bools, kind: pa.DataType, zero: Zero = ZERO_IS_NULL) -> Any:
+    """An array of ``kind``: NULL where the row has no value; ``zero`` says what where it is a date that no calendar has.
+
+    Raises ValueRefused if that is an error.
+    """
+    there = valid & present
+    if zero.null:
+        return _array(values, there, kind)
+    absurd = present & ~valid
+    if zero.micros is None:
+        if absurd.any():
+            raise ValueRefused(zero.refuse, int(absurd.argmax()), zero.setting)
+        return _array(values, there, kind)
+    return _array(np.where(absurd, zero.micros // DAY_US if kind == pa.date32() else zero.micros, values), present, kind)
+
+
+def _array(values: Ints, there: Bools, kind: pa.DataType) -> Any:
+    return pa.array(values, pa.int64(), mask=~there).cast(pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
 
 
 def days(year: Ints, month: Ints, day: Ints) -> tuple[Ints, Bools]:
@@ -40,14 +57,14 @@ def days(year: Ints, month: Ints, day: Ints) -> tuple[Ints, Bools]:
     return era * 146_097 + day_of_era - 719_468, valid
 
 
-def dates_of_packed(packed: Any) -> Any:
+def dates_of_packed(packed: Any, zero: Zero = ZERO_IS_NULL) -> Any:
     """DATE as the row format packs it: year << 9 | month << 5 | day."""
     values, present = _numbers(packed)
     result, valid = days(values >> 9, (values >> 5) & 15, values & 31)
-    return known(result, valid, present, pa.date32())
+    return known(result, valid, present, pa.date32(), zero)
 
 
-def datetimes_of_packed(packed: Any) -> Any:
+def datetimes_of_packed(packed: Any, zero: Zero = ZERO_IS_NULL) -> Any:
     """DATETIME as the server packs it in 64 bits: ((year * 13 + month) << 5 | day) << 17 | hour << 12 | min << 6 | sec, then
     24 bits of microseconds."""
     values, present = _numbers(packed)
@@ -55,11 +72,14 @@ def datetimes_of_packed(packed: Any) -> Any:
     year_month = seconds >> 22
     result, valid = days(year_month // 13, year_month % 13, (seconds >> 17) & 31)
     clock = ((seconds >> 12) & 31) * 3600 + ((seconds >> 6) & 63) * 60 + (seconds & 63)
-    return known(result * DAY_US + clock * 1_000_000 + micros, valid, present, pa.timestamp("us"))
+    return known(result * DAY_US + clock * 1_000_000 + micros, valid, present, pa.timestamp("us"), zero)
 
 
-def times_of_packed(packed: Any) -> Any:
-    """TIME as the server packs it in 64 bits: hour << 12 | min << 6 | sec, then 24 bits of microseconds; negative as a whole."""
+def times_of_packed(packed: Any, zero: Zero = ZERO_IS_NULL) -> Any:
+    """TIME as the server packs it in 64 bits: hour << 12 | min << 6 | sec, then 24 bits of microseconds; negative as a whole.
+
+    Every TIME exists: ``zero`` is never asked.
+    """
     values, present = _numbers(packed)
     size = np.abs(values)
     clock = size >> 24
@@ -68,24 +88,24 @@ def times_of_packed(packed: Any) -> Any:
     return known(micros, np.ones(len(values), dtype=np.bool_), present, pa.duration("us"))
 
 
-def instants(micros: Any) -> Any:
+def instants(micros: Any, zero: Zero = ZERO_IS_NULL) -> Any:
     """TIMESTAMP as microseconds since 1970 in UTC; 0 is how the server stores ``0000-00-00 00:00:00``."""
     values, present = _numbers(micros)
-    return known(values, values != 0, present, pa.timestamp("us", tz="UTC"))
+    return known(values, values != 0, present, pa.timestamp("us", tz="UTC"), zero)
 
 
-def dates_of_text(text: Any) -> Any:
+def dates_of_text(text: Any, zero: Zero = ZERO_IS_NULL) -> Any:
     """DATE as ``YYYY-MM-DD``, a binary array."""
     digits, present = _digits(text, 10)
     result, valid = days(_number(digits, 0, 4), _number(digits, 5, 7), _number(digits, 8, 10))
-    return known(result, valid, present, pa.date32())
+    return known(result, valid, present, pa.date32(), zero)
 
 
-def datetimes_of_text(text: Any, fsp: int, kind: pa.DataType) -> Any:
+def datetimes_of_text(text: Any, fsp: int, kind: pa.DataType, zero: Zero = ZERO_IS_NULL) -> Any:
     """DATETIME and TIMESTAMP as ``YYYY-MM-DD HH:MM:SS[.ffffff]`` with ``fsp`` digits, a binary array."""
     digits, present = _digits(text, 19 + (fsp and fsp + 1))
     result, valid = days(_number(digits, 0, 4), _number(digits, 5, 7), _number(digits, 8, 10))
-    return known(result * DAY_US + _clock(digits, 11, 13, fsp), valid, present, kind)
+    return known(result * DAY_US + _clock(digits, 11, 13, fsp), valid, present, kind, zero)
 
 
 def times_of_text(text: Any, fsp: int) -> Any:

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from tidegate.errors import SchemaError
 from tidegate.providers.mysql import dates
-from tidegate.providers.mysql.columns import of_binary
+from tidegate.providers.mysql.columns import of_binary, of_numbers
+from tidegate.providers.mysql.policy import refusal
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.select import key_texts, page_query
 from tidegate.providers.mysql.session import SETTINGS, Session, quote
@@ -128,17 +129,19 @@ class ConnectorxRoute:
             try:
                 arrays.append(_converted(column, values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)))
             except (pa.ArrowException, ValueError) as error:
-                what = f"column {column.name} holds a value that is no {column.column.type}"
-                raise SchemaError(what, connection=self._session.name, table=table.name) from error
+                what, setting = refusal(column.name, column.column.type, error)
+                raise SchemaError(what, connection=self._session.name, table=table.name, setting=setting) from error
         return pa.Table.from_arrays(arrays, schema=table.schema.arrow())
 
 
 def _converted(column: MySqlColumn, values: Any) -> Any:
     """connectorx's column as the canonical type."""
     if column.data_type == "timestamp":
-        return dates.instants(values.cast(pa.int64()))
+        return dates.instants(values.cast(pa.int64()), column.zero)
     if column.data_type in ("date", "datetime", "time"):
         return of_binary(column, values.cast(pa.binary()))
+    if pa.types.is_boolean(column.column.type):
+        return of_numbers(column, values.cast(pa.int64()))
     return values.cast(column.column.type)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tidegate.errors import SchemaError
 from tidegate.providers.mysql.columns import from_text
+from tidegate.providers.mysql.policy import refusal
 from tidegate.providers.mysql.select import page_query
 from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.types import MySqlTable
@@ -57,7 +58,7 @@ class PyMySqlRoute:
         rows, done = stream.fetch(size)
         try:
             while True:
-                block = _arrow(table, rows)
+                block = _arrow(table, rows, self._session.name)
                 yield block, done
                 if done:
                     return
@@ -68,12 +69,13 @@ class PyMySqlRoute:
             stream.close()
 
 
-def _arrow(table: MySqlTable, rows: Sequence[tuple[bytes | None, ...]]) -> pa.Table:
+def _arrow(table: MySqlTable, rows: Sequence[tuple[bytes | None, ...]], connection: str) -> pa.Table:
     values: Any = zip(*rows, strict=True) if rows else [()] * len(table.columns)
     arrays = []
     for column, texts in zip(table.columns, values, strict=True):
         try:
             arrays.append(from_text(column, texts))
         except (pa.ArrowException, ValueError) as error:
-            raise SchemaError(f"column {column.name} holds a value that is no {column.column.type}", table=table.name) from error
+            what, setting = refusal(column.name, column.column.type, error)
+            raise SchemaError(what, connection=connection, table=table.name, setting=setting) from error
     return pa.Table.from_arrays(arrays, schema=table.schema.arrow())

@@ -75,6 +75,8 @@ def _text(column: MySqlColumn, value: Any) -> str:
         return str(value.value)
     if pa.types.is_decimal(kind):
         return format(value.as_py(), "f")
+    if pa.types.is_boolean(kind):
+        return str(int(value.as_py()))
     return str(value.as_py())
 
 
@@ -95,7 +97,7 @@ def literal(column: MySqlColumn, text: str) -> str:
         return f"'{_duration(int(text))}'"
     if pa.types.is_floating(kind):
         return f"{float(text)!r}e0" if "e" not in repr(float(text)) else repr(float(text))
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return str(int(text))
     if pa.types.is_decimal(kind) and all(character in "0123456789.-" for character in text):
         return text

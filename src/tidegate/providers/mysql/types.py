@@ -12,6 +12,7 @@ import pyarrow as pa
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.changes.types import decimal
 from tidegate.errors import SchemaError
+from tidegate.providers.mysql.policy import DEFAULT, ZERO_IS_NULL, Policies, Zero, policies
 from tidegate.providers.mysql.session import Session
 
 _INTEGERS = {
@@ -43,8 +44,9 @@ class MySqlColumn:
     """A canonical column with what reading it takes besides.
 
     ``data_type`` is MySQL's name of the type without its parameters. ``charset`` is empty where there is none. ``length`` counts
-    characters or bytes of a text or binary column, the bits of a BIT; ``octets`` counts bytes. ``required``: known to be NOT NULL
-    on the server, ``auto_increment``: known to number its rows; False where that isn't known. ``generated``: computed from others.
+    characters or bytes of a text or binary column, the bits of a BIT; ``octets`` counts bytes. ``zero`` says what becomes of a date
+    that no calendar has. ``required``: known to be NOT NULL on the server, ``auto_increment``: known to number its rows; False where
+    that isn't known. ``generated``: computed from others.
     """
 
     column: Column
@@ -57,6 +59,7 @@ class MySqlColumn:
     precision: int = 0
     scale: int = 0
     fsp: int = 0
+    zero: Zero = ZERO_IS_NULL
     required: bool = False
     auto_increment: bool = False
     generated: bool = False
@@ -71,13 +74,15 @@ class MySqlTable:
     """A table as it is now.
 
     ``schema.table`` is the name that it goes by in the sync, ``where`` the full name on the server. ``index`` is the unique index
-    behind the schema's key; empty if there is none. ``collation`` is that of new columns that name none; empty if it isn't known.
+    behind the schema's key; empty if there is none. ``policies`` are those of the connection. ``collation`` is that of new columns
+    that name none; empty if it isn't known.
     """
 
     schema: TableSchema
     where: TableName
     columns: tuple[MySqlColumn, ...]
     index: str = ""
+    policies: Policies = DEFAULT
     collation: str = ""
 
     @property
@@ -87,6 +92,10 @@ class MySqlTable:
     def key_columns(self) -> tuple[MySqlColumn, ...]:
         by_name = {column.name: column for column in self.columns}
         return tuple(by_name[name] for name in self.schema.key)
+
+    def policies_of(self, column: str) -> Policies:
+        """The policies for a column of this name."""
+        return self.policies.in_key() if column in self.schema.key else self.policies
 
 
 def make_column(
@@ -104,6 +113,7 @@ def make_column(
     scale: int = 0,
     fsp: int = 0,
     display_width: int | None = None,
+    policies: Policies = DEFAULT,
 ) -> MySqlColumn | None:
     """The column in canonical terms; None for a type that has none."""
     attributes = {"mysql_type": data_type}
@@ -111,6 +121,7 @@ def make_column(
     if data_type in _INTEGERS:
         kind = _INTEGERS[data_type][unsigned]
         if data_type == "tinyint" and display_width == 1:
+            kind = pa.bool_() if policies.boolean else kind
             attributes["display_width"] = "1"
     elif data_type == "decimal":
         kind = decimal(precision, scale)
@@ -147,16 +158,17 @@ def make_column(
     else:
         return None
     required = not nullable
-    # A zero date has no canonical value: it becomes NULL, also in a column that takes none.
-    nullable = nullable or data_type in ("date", "datetime", "timestamp")
+    # A zero date that becomes NULL does so also in a column that takes none.
+    nullable = nullable or (data_type in ("date", "datetime", "timestamp") and policies.zero.null)
     column = Column(name, kind, nullable, {key: value for key, value in attributes.items() if value})
-    return MySqlColumn(column, data_type, unsigned, charset, labels, length, octets, precision, scale, fsp, required)
+    zero = policies.zero
+    return MySqlColumn(column, data_type, unsigned, charset, labels, length, octets, precision, scale, fsp, zero, required)
 
 
 def read_table(session: Session, table: TableName) -> MySqlTable:
     """The table as it is now; a name without schema means the connection's database.
 
-    Raises SchemaError if it is missing, or has a column without canonical type.
+    Raises SchemaError if it is missing, or has a column without canonical type; ConfigError if ``zero_dates`` means nothing.
     """
     where = TableName(table.schema or session.values["database"], table.name)
     if not where.schema:
@@ -173,12 +185,16 @@ def read_table(session: Session, table: TableName) -> MySqlTable:
         # The log spells names as the server does: another spelling would find no changes.
         raise SchemaError(f"the server spells the table {spelled}", connection=session.name, table=table, setting="tables")
     json_columns = _json_columns(session, where)
-    columns = tuple(_described_column(item, json_columns, session.name, table) for item in described)
     index, key = _key(session, where)
+    chosen = policies(session.values, session.name)
+    columns = tuple(
+        _described_column(item, json_columns, session.name, table, chosen.in_key() if item["column_name"] in key else chosen)
+        for item in described
+    )
     sql = "SELECT TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
     named = session.rows(sql, (where.schema, where.name))
     collation = (named[0][0] if named else None) or ""
-    return MySqlTable(TableSchema(table, tuple(column.column for column in columns), key), where, columns, index, collation)
+    return MySqlTable(TableSchema(table, tuple(column.column for column in columns), key), where, columns, index, chosen, collation)
 
 
 def table_kind(session: Session, where: TableName) -> tuple[str, bool]:
@@ -192,7 +208,7 @@ def table_kind(session: Session, where: TableName) -> tuple[str, bool]:
 
 
 def _described_column(
-    item: Mapping[str, str | None], json_columns: frozenset[str], connection: str, table: TableName
+    item: Mapping[str, str | None], json_columns: frozenset[str], connection: str, table: TableName, chosen: Policies
 ) -> MySqlColumn:
     name, data_type, full_type = item["column_name"] or "", item["data_type"] or "", (item["column_type"] or "")
     lowered = full_type.lower()
@@ -215,8 +231,10 @@ def _described_column(
         scale=int(item["numeric_scale"] or 0) if data_type == "decimal" else 0,
         fsp=int(item["datetime_precision"] or 0),
         display_width=int(width[1]) if width else None,
+        policies=chosen,
     )
-    if column is None:
+    if column is None or "compressed*/" in lowered:
+        # MariaDB's compressed columns stand compressed in the log too.
         raise SchemaError(
             f"column {name} has the type {full_type}, which has no canonical type",
             connection=connection,

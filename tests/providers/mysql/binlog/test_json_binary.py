@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import decimal
 import json
 import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pymysqlreplication.util.bytes import parse_decimal_from_bytes
 
+from tests.providers.mysql.reading import Database
 from tidegate.providers.mysql.binlog.decimals import decimal_reader
 from tidegate.providers.mysql.binlog.json_binary import json_text
 
@@ -130,3 +132,79 @@ def packed_decimal(unscaled: int, precision: int, scale: int) -> bytes:
     packed = bytearray(b"".join(int(group).to_bytes(sizes[len(group)], "big") for group in groups))
     packed[0] ^= 0x80
     return bytes(byte ^ 0xFF for byte in packed) if unscaled < 0 else bytes(packed)
+
+
+def json_double(value: float) -> str:
+    return json_text(b"\x0b" + struct.pack("<d", value))
+
+
+EDGES = [0.0, -0.0, 1.0, -1.5, 0.1, 120.0, 1e14, 1e15, 1e16, 1e20, 1e200, 123456789012345678.0, 1234567890123456.7]
+EDGES += [1e-4, 1e-14, 1e-15, 1.5e-15, 1e-16, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2.0**53, 2.0**63, 0.00001234]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=50))
+@example(numbers=EDGES)
+def test_doubles_are_spelled_as_the_server_spells_them(db: Database, numbers: list[float]) -> None:
+    """In JSON with ".0" where nothing else tells them from integers."""
+    if not numbers:
+        return
+    spelled = db.rows("SELECT " + ", ".join(f"CAST('{number!r}' + 0e0 AS CHAR)" for number in numbers))[0]
+    for number, text in zip(numbers, spelled, strict=True):
+        if number:
+            expected = text if "." in text or "e" in text else text + ".0"
+            assert json_double(number) == expected
+        assert struct.pack("<d", float(json_double(number))) == struct.pack("<d", number)
+
+
+@given(st.integers(1, 65).flatmap(lambda p: st.tuples(st.just(p), st.integers(0, min(p, 30)))), st.data())
+def test_decimals_have_all_their_digits_and_no_zeros_before_them(shape: tuple[int, int], data: st.DataObject) -> None:
+    precision, scale = shape
+    unscaled = data.draw(st.integers(-(10**precision) + 1, 10**precision - 1) | st.sampled_from((0, 1, 10 ** (precision - 1))))
+    text = opaque(246, bytes(shape) + packed_decimal(unscaled, precision, scale))
+    assert text == format(decimal.Decimal(unscaled).scaleb(-scale, decimal.Context(prec=70)), "f")
+
+
+@given(st.binary(max_size=300), st.sampled_from((15, 16, 249, 250, 251, 252, 253, 254)))
+def test_bytes_are_base64_in_lines_as_of_the_server(data: bytes, field: int) -> None:
+    lines = base64.encodebytes(data).decode().rstrip("\n")
+    assert json.loads(opaque(field, data)) == f"base64:type{field}:{lines}"
+    assert "\n" not in opaque(field, data)
+
+
+def test_lines_of_base64_end_where_the_server_ends_them(db: Database) -> None:
+    ((text,),) = db.rows("SELECT TO_BASE64(REPEAT('a', 200))")
+    assert json.loads(opaque(252, b"a" * 200)) == f"base64:type252:{text}"
+
+
+def test_documents_past_64_kib_and_a_hundred_levels_are_read() -> None:
+    big: Any = {f"key{number}": ["x" * 1000, number, -number, 2**40 + number, None, True] for number in range(200)}
+    kind, data = encoded(big, large=True)
+    assert len(data) > 2**17
+    assert json.loads(json_text(bytes((kind,)) + data)) == big
+    deep: Any = 2**64 - 1
+    for _ in range(100):
+        deep = [deep] if isinstance(deep, dict) else {"k": deep}
+    for large in (False, True):
+        kind, data = encoded(deep, large=large)
+        assert json.loads(json_text(bytes((kind,)) + data)) == deep
+
+
+def test_numbers_past_2_to_the_53_keep_every_digit() -> None:
+    for number in (2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 2**64 - 1):
+        kind, data = encoded([number], large=False)
+        assert json_text(bytes((kind,)) + data) == f"[{number}]"
+
+
+def test_a_small_document_may_hold_a_large_one() -> None:
+    """Each container says by its own type how wide its offsets are."""
+    inner_kind, inner = encoded({"a": [1, 2**20]}, large=True)
+    header = struct.pack("<HH", 1, 7 + len(inner)) + bytes((inner_kind,)) + struct.pack("<H", 7)
+    assert json_text(b"\x02" + header + inner) == '[{"a": [1, 1048576]}]'
+
+
+def test_control_characters_and_unicode_in_strings_are_escaped_as_of_the_server() -> None:
+    text = '\0\x01\b\t\n\f\r\x1f"\\/\x7fé\u2028😀'
+    kind, data = encoded({text: text}, large=False)
+    spelled = '"\\u0000\\u0001\\b\\t\\n\\f\\r\\u001f\\"\\\\/\x7fé\u2028😀"'
+    assert json_text(bytes((kind,)) + data) == "{" + f"{spelled}: {spelled}" + "}"

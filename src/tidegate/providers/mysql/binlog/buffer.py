@@ -11,6 +11,7 @@ from tidegate.changes.batch import ChangeBatch, RowKind, concat
 from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
 from tidegate.providers.mysql.binlog.rows import Layout, decode_rows
+from tidegate.providers.mysql.policy import ValueRefused, refusal
 
 _PIECE_ROWS = 16_384
 """Rows after which values become columns: as Python objects they take some ten times the memory."""
@@ -73,11 +74,10 @@ class TableBuffer:
             try:
                 arrays.append(finish(values))
             except (pa.ArrowException, ValueError, IndexError, UnicodeDecodeError) as error:
+                what, setting = refusal(column.name, column.type, error)
+                file, offset = self._where(error.row if isinstance(error, ValueRefused) else 0)
                 raise EventRefused(
-                    f"column {column.name} holds a value that is no {column.type} ({type(error).__name__})",
-                    connection=self._connection,
-                    table=schema.table,
-                    position=f"{self._events[0][0]}:{self._events[0][1]}",
+                    what, connection=self._connection, table=schema.table, position=f"{file}:{offset}", setting=setting
                 ) from error
         files, offsets, counts, seconds = zip(*self._events, strict=True)
         each = np.array(counts)
@@ -91,6 +91,14 @@ class TableBuffer:
             row=pa.array((np.arange(len(starts)) - starts).astype(np.uint32)),
             time=pa.array(np.repeat(np.array(seconds, dtype=np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
         )
+
+    def _where(self, row: int) -> tuple[str, int]:
+        """The event that a row of the piece is of."""
+        for file, offset, count, _ in self._events:
+            if row < count:
+                return file, offset
+            row -= count
+        raise IndexError(row)
 
 
 class Pending:

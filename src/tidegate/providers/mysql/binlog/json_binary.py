@@ -2,12 +2,13 @@
 
 The format is described in ``sql-common/json_binary.h`` of MySQL: a type byte, then a value; objects and arrays hold a count, a size
 and entries that point at keys and values, in two bytes each (small) or four (large). Small numbers and literals stand in the
-entry itself.
+entry itself. Texts are those of ``wrapper_to_string`` in ``sql/json_dom.cc``.
 """
 
 from __future__ import annotations
 
 import base64
+import decimal
 import json
 import struct
 
@@ -18,6 +19,9 @@ _INT16, _UINT16, _INT32, _UINT32, _INT64, _UINT64, _DOUBLE, _STRING = range(5, 1
 _OPAQUE = 15
 _LITERALS = {0: "null", 1: "true", 2: "false"}
 _NUMBERS = {_INT16: "<h", _UINT16: "<H", _INT32: "<i", _UINT32: "<I", _INT64: "<q", _UINT64: "<Q"}
+_LINE = 76
+_MOST_ZEROS = 15
+"""Zeros before or after the digits of a number up to which it is written without exponent (MAX_DECPT_FOR_F_FORMAT)."""
 _FIELD_DECIMAL, _FIELD_DATE, _FIELD_TIME, _FIELD_DATETIME, _FIELD_TIMESTAMP = 246, 10, 11, 12, 7
 
 
@@ -89,13 +93,25 @@ def _variable_length(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def _double(value: float) -> str:
-    return repr(value).replace("e+", "e")
+    """The shortest digits that tell the number, laid out by ``my_gcvt`` of ``strings/dtoa.cc``; ".0" marks it as no integer."""
+    sign, figures, exponent = decimal.Decimal(repr(value)).as_tuple()
+    digits = "".join(map(str, figures)).rstrip("0") or "0"
+    # The value is 0.digits times ten to this power.
+    point = len(figures) + int(exponent) if value else 1
+    minus = "-" if sign else ""
+    if point < -_MOST_ZEROS + 1 or (point > _MOST_ZEROS and len(digits) <= point):
+        return f"{minus}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{point - 1}"
+    if point <= 0:
+        return f"{minus}0.{'0' * -point}{digits}"
+    return f"{minus}{digits[:point].ljust(point, '0')}.{digits[point:] or '0'}"
 
 
 def _opaque(field: int, value: bytes) -> str:
     """A value of an SQL type that JSON doesn't have."""
     if field == _FIELD_DECIMAL:
-        return decimal_reader(value[0], value[1])(value, 2)[0]
+        text = decimal_reader(value[0], value[1])(value, 2)[0]
+        whole, dot, part = text.lstrip("-").partition(".")
+        return f"{'-' if text[0] == '-' else ''}{whole.lstrip('0') or '0'}{dot}{part}"
     if field in (_FIELD_DATE, _FIELD_DATETIME, _FIELD_TIMESTAMP, _FIELD_TIME):
         packed = int.from_bytes(value[:8], "little", signed=True)
         size = abs(packed)
@@ -108,4 +124,7 @@ def _opaque(field: int, value: bytes) -> str:
         if field == _FIELD_DATE:
             return f'"{date}"'
         return f'"{date} {clock >> 12 & 31:02}:{minute:02}:{second:02}.{micros:06}"'
-    return f'"base64:type{field}:{base64.b64encode(value).decode()}"'
+    text = base64.b64encode(value).decode()
+    lines = [text[start : start + _LINE] for start in range(0, len(text), _LINE)]
+    # The server's base64 has lines, and in JSON a line's end is written so.
+    return f'"base64:type{field}:' + "\\n".join(lines) + '"'

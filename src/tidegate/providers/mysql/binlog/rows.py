@@ -12,6 +12,7 @@ from tidegate.providers.mysql.binlog import tablemap as wire
 from tidegate.providers.mysql.binlog.tablemap import TableMap, WireColumn
 from tidegate.providers.mysql.binlog.values import Finisher, Reader, finisher, reader
 from tidegate.providers.mysql.charsets import Charsets
+from tidegate.providers.mysql.policy import Policies
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn, MySqlTable, make_column
 
 _CODES = {
@@ -106,7 +107,7 @@ def bind(table_map: TableMap, table: MySqlTable, charsets: Charsets, connection:
     finishers: list[Finisher] = []
     for index, physical in enumerate(table_map.columns):
         present = by_name.get(physical.name or "") if table_map.named else table.columns[index]
-        column = _column(physical, present, charsets)
+        column = _column(physical, present, charsets, table)
         if column is None and not table_map.named:
             name = present.name if present else ""
             raise _changed(f"column {name} has another type here than now", table, connection, position)
@@ -138,13 +139,13 @@ def _changed(what: str, table: MySqlTable, connection: str, position: object) ->
     )
 
 
-def _column(physical: WireColumn, present: MySqlColumn | None, charsets: Charsets) -> MySqlColumn | None:
+def _column(physical: WireColumn, present: MySqlColumn | None, charsets: Charsets, table: MySqlTable) -> MySqlColumn | None:
     """What the column was when the event was written: the present one if it is still that, else what the metadata says."""
     if present is not None and _same(physical, present, charsets):
         return present
     if physical.name is None:
         return None
-    return _from_metadata(physical, charsets)
+    return _from_metadata(physical, charsets, table.policies_of(physical.name))
 
 
 def _same(physical: WireColumn, present: MySqlColumn, charsets: Charsets) -> bool:
@@ -195,7 +196,7 @@ def _labels(physical: WireColumn, charsets: Charsets) -> tuple[str, ...]:
     return tuple(charsets.text(charset, label) for label in physical.labels or ())
 
 
-def _from_metadata(physical: WireColumn, charsets: Charsets) -> MySqlColumn | None:
+def _from_metadata(physical: WireColumn, charsets: Charsets, policies: Policies) -> MySqlColumn | None:
     """The column in the event's own words; None without the metadata that its type needs."""
     code = physical.code
     charset = ""
@@ -228,4 +229,5 @@ def _from_metadata(physical: WireColumn, charsets: Charsets) -> MySqlColumn | No
         precision=physical.meta >> 8 if code == wire.NEWDECIMAL else 0,
         scale=physical.meta & 0xFF if code == wire.NEWDECIMAL else 0,
         fsp=physical.meta if code in (wire.TIME2, wire.DATETIME2, wire.TIMESTAMP2) else 0,
+        policies=policies,
     )

@@ -18,7 +18,8 @@ from tidegate.providers.mysql.binlog.decimals import decimal_reader
 from tidegate.providers.mysql.binlog.json_binary import json_text
 from tidegate.providers.mysql.binlog.tablemap import WireColumn
 from tidegate.providers.mysql.charsets import Charsets
-from tidegate.providers.mysql.columns import ewkb
+from tidegate.providers.mysql.columns import ewkb, of_numbers
+from tidegate.providers.mysql.policy import Zero
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, MySqlColumn
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
@@ -70,7 +71,7 @@ def finisher(column: MySqlColumn, physical: WireColumn, charsets: Charsets) -> F
         return lambda values: pa.array(values, pa.string()).cast(kind)
     if column.data_type in _TEMPORAL:
         convert = _TEMPORAL[column.data_type]
-        return lambda values: convert(pa.array(values, pa.int64()))
+        return lambda values: convert(pa.array(values, pa.int64()), column.zero)
     if column.data_type == "enum":
         labels = ("", *column.labels)
         return lambda values: pa.array([None if value is None else labels[value] for value in values], pa.string())
@@ -88,6 +89,8 @@ def finisher(column: MySqlColumn, physical: WireColumn, charsets: Charsets) -> F
         return lambda values: pa.array(values, pa.binary())
     if pa.types.is_string(kind):
         return charsets.texts(column.charset or "utf8mb4")
+    if pa.types.is_boolean(kind):
+        return lambda values: of_numbers(column, pa.array(values, pa.int64()))
     return lambda values: pa.array(values, kind)
 
 
@@ -107,7 +110,7 @@ def _set_finisher(labels: Sequence[str]) -> Finisher:
     return finish
 
 
-_TEMPORAL: dict[str, Callable[[Any], Any]] = {
+_TEMPORAL: dict[str, Callable[[Any, Zero], Any]] = {
     "date": dates.dates_of_packed,
     "datetime": dates.datetimes_of_packed,
     "timestamp": dates.instants,

@@ -50,8 +50,10 @@ class Dialect:
     collations: Collations
     mariadb: bool
 
-    def column(self, definition: ColumnDef, collation: str) -> MySqlColumn:
-        return column_of(definition, collation, self.collations, mariadb=self.mariadb)
+    def column(self, definition: ColumnDef, collation: str, table: MySqlTable) -> MySqlColumn:
+        """The column that a definition makes in the table, where ``collation`` is that of columns that name none."""
+        policies = table.policies_of(definition.name)
+        return column_of(definition, collation, self.collations, policies, mariadb=self.mariadb)
 
 
 def alter(before: MySqlTable, clauses: Sequence[cl.Clause], dialect: Dialect) -> Altered:
@@ -145,7 +147,7 @@ class _Work:
             if isinstance(clause, cl.ChangeColumn):
                 self._place(changed_to[clause.old.lower()], clause.after)
                 continue
-            column = self.dialect.column(clause.column, self.collation)
+            column = self.dialect.column(clause.column, self.collation, self.before)
             if clause.column.primary:
                 raise NotUnderstood("the primary key changes")
             value = initial(clause.column, column, mariadb=self.dialect.mariadb)
@@ -173,7 +175,7 @@ class _Work:
         in_key = old.name in self.before.schema.key
         if in_key and definition.null is None and self.index == "PRIMARY":
             definition.null = False
-        new = self.dialect.column(definition, self.collation)
+        new = self.dialect.column(definition, self.collation, self.before)
         if definition.primary:
             raise NotUnderstood("the primary key changes")
         if in_key and not new.required:
@@ -223,7 +225,7 @@ def _table(like: MySqlTable, columns: tuple[MySqlColumn, ...], key: tuple[str, .
         schema = TableSchema(like.name, tuple(column.column for column in columns), key)
     except SchemaError as error:
         raise NotUnderstood("its columns don't make a table that tidegate takes") from error
-    return MySqlTable(schema, like.where, columns, index, collation)
+    return replace(like, schema=schema, columns=columns, index=index, collation=collation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,7 @@ def ghost_written(base: MySqlTable, created: st.CreateTable, dialect: Dialect) -
         for definition in created.columns:
             if definition.name in created.primary:
                 definition.null = False
-            made.append(dialect.column(definition, collation))
+            made.append(dialect.column(definition, collation, base))
         table = _table(base, tuple(made), created.primary, "PRIMARY", collation)
     except NotUnderstood:
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tidegate.providers.mysql.ddl.coldefs import ColumnDef
 from tidegate.providers.mysql.ddl.collations import Collations
 from tidegate.providers.mysql.ddl.lexer import NotUnderstood
+from tidegate.providers.mysql.policy import DEFAULT, Policies
 from tidegate.providers.mysql.types import BINARIES, TEXTS, MySqlColumn, make_column
 
 _OCTETS = {"tiny": 2**8 - 1, "": 2**16 - 1, "medium": 2**24 - 1, "long": 2**32 - 1}
@@ -14,7 +15,9 @@ _VARIABLE = 65_535
 """The bytes of a row, and with them of a VARCHAR or VARBINARY."""
 
 
-def column_of(definition: ColumnDef, default: str, collations: Collations, *, mariadb: bool) -> MySqlColumn:
+def column_of(
+    definition: ColumnDef, default: str, collations: Collations, policies: Policies = DEFAULT, *, mariadb: bool
+) -> MySqlColumn:
     """The column that a definition makes in a table whose default collation is ``default``.
 
     Raises NotUnderstood for one that has no canonical type, or that the server changes into another.
@@ -54,6 +57,7 @@ def column_of(definition: ColumnDef, default: str, collations: Collations, *, ma
         scale=numbers[1] if kind == "decimal" and len(numbers) > 1 else 0,
         fsp=numbers[0] if kind in ("datetime", "timestamp", "time") and numbers else 0,
         display_width=numbers[0] if len(numbers) == 1 else None,
+        policies=policies,
     )
     if column is None:
         raise NotUnderstood(f"the type {kind}")

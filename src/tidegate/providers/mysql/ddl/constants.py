@@ -11,6 +11,7 @@ from tidegate.providers.mysql.charsets import UTF8
 from tidegate.providers.mysql.columns import from_text
 from tidegate.providers.mysql.ddl.coldefs import ColumnDef, Literal
 from tidegate.providers.mysql.ddl.lexer import NotUnderstood
+from tidegate.providers.mysql.policy import ValueRefused
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -48,7 +49,10 @@ def initial(definition: ColumnDef, column: MySqlColumn, *, mariadb: bool) -> Any
         if not mariadb and (kind in ("json", "longtext", "mediumtext", "text", "tinytext") or "blob" in kind or kind in GEOMETRIES):
             raise NotUnderstood(f"MySQL has no constant defaults for {kind.upper()}")
         text = _text(column, default, definition)
-    value = from_text(column, [text])[0]
+    try:
+        value = from_text(column, [text])[0]
+    except ValueRefused as refused:
+        raise NotUnderstood(f"the default of {column.name} is {refused} [{refused.setting}]") from None
     return value if value.is_valid else None
 
 

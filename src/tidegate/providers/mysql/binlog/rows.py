@@ -144,7 +144,7 @@ def _column(physical: WireColumn, present: MySqlColumn | None, charsets: Charset
         return present
     if physical.name is None:
         return None
-    return _from_metadata(physical, charsets)
+    return from_metadata(physical, charsets)
 
 
 def _same(physical: WireColumn, present: MySqlColumn, charsets: Charsets) -> bool:
@@ -195,7 +195,7 @@ def _labels(physical: WireColumn, charsets: Charsets) -> tuple[str, ...]:
     return tuple(charsets.text(charset, label) for label in physical.labels or ())
 
 
-def _from_metadata(physical: WireColumn, charsets: Charsets) -> MySqlColumn | None:
+def from_metadata(physical: WireColumn, charsets: Charsets) -> MySqlColumn | None:
     """The column in the event's own words; None without the metadata that its type needs."""
     code = physical.code
     charset = ""

@@ -22,7 +22,12 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Keeps analytical stores in step with MySQL, in scheduled micro-batches.",
         "integrations": [{"integration-name": "tidegate", "tags": ["service"]}],
         "hooks": [{"integration-name": "tidegate", "python-modules": [f"tidegate.hooks.{system.name}" for system in known]}],
-        "operators": [{"integration-name": "tidegate", "python-modules": ["tidegate.operators.sync", "tidegate.operators.write"]}],
+        "operators": [
+            {
+                "integration-name": "tidegate",
+                "python-modules": [f"tidegate.operators.{name}" for name in ("doctor", "sync", "write")],
+            }
+        ],
         "connection-types": [_connection_type(system) for system in known],
     }
 

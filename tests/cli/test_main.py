@@ -94,6 +94,26 @@ class TestWithServers:
         assert orders.split()[:6] == ["ods.orders", "snapshot", "2", "2", "0", "0"]
         assert last.startswith("2 changes in ")
 
+    def test_doctor_says_how_long_the_log_is_kept_and_ends_with_its_verdict(
+        self, tidegate: Run, mariadb: MySqlServer, shop: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert tidegate("doctor") == 0
+        assert "shop_to_ods: ok" in capsys.readouterr().out
+        assert tidegate("run") == 0
+        mariadb.execute("SET GLOBAL binlog_expire_logs_seconds = 604800")
+        try:
+            assert tidegate("doctor", "--every", "1d") == 0
+            assert tidegate("doctor", "--every", "4d") == 1
+            assert "one missed run would lose the place" in capsys.readouterr().out
+            assert tidegate("doctor", "--every", "30d", "--json") == 2
+        finally:
+            mariadb.execute("SET GLOBAL binlog_expire_logs_seconds = 0")
+        report = json.loads(capsys.readouterr().out)
+        assert (report["verdict"], report["interval"]) == ("critical", 30 * 86_400)
+        (kept,) = report["retention"]
+        assert kept["table"] == f"{shop}.orders"
+        assert 0 < kept["seconds_left"] <= 604_800
+
     def test_options_reach_the_target(self, tidegate: Run, pg_database: PostgresServer, mariadb: MySqlServer, shop: str) -> None:
         options = ["--set", "conflict_mode=update", "--set", "columns=total", "--set", "batch_rows=1"]
         assert tidegate("run", *options) == 0
@@ -140,6 +160,13 @@ def test_a_wrong_command_line_is_code_2(arguments: list[str], message: str, caps
     output = capsys.readouterr().err
     assert message in output
     assert "s3cret" not in output
+
+
+def test_a_span_that_is_none_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *SUBJECT, "--every", "daily"])
+    assert ended.value.code == 2
+    assert "write 900, 15m, 24h or 7d" in capsys.readouterr().err
 
 
 def test_systems_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,18 @@
-"""Dagster: resources, the assets of a sync, an IO manager."""
+"""Dagster: resources, the assets of a sync and their checks, an IO manager."""
 
+from tidegate.assets.doctor import build_doctor_checks
 from tidegate.assets.io_manager import TidegateIOManager
-from tidegate.assets.resources import ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
+from tidegate.assets.resources import BinlogFilesResource, ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
 from tidegate.assets.sync import TableTranslator, tidegate_assets
 
 __all__ = [
+    "BinlogFilesResource",
     "ChangeFilesResource",
     "MysqlResource",
     "PostgresResource",
     "TableTranslator",
     "TidegateIOManager",
     "TidegateResource",
+    "build_doctor_checks",
     "tidegate_assets",
 ]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import Field
 
+from tidegate.providers.binlogfiles import connection as binlogfiles
 from tidegate.providers.changefiles import connection as changefiles
 from tidegate.providers.mysql import connection as mysql
 from tidegate.providers.postgres import connection as postgres
@@ -115,3 +116,14 @@ class ChangeFilesResource(TidegateResource):
     storage_options: str | None = _declared(changefiles.SYSTEM, "storage_options")
     storage_secrets: str | None = _declared(changefiles.SYSTEM, "storage_secrets")
     segments_per_run: int | None = _declared(changefiles.SYSTEM, "segments_per_run")
+
+
+class BinlogFilesResource(TidegateResource):
+    """Binlog files on disk, as the source of a sync."""
+
+    system: ClassVar[System] = binlogfiles.SYSTEM
+
+    url: str = _declared(binlogfiles.SYSTEM, "url")
+    ddl: str | None = _declared(binlogfiles.SYSTEM, "ddl")
+    storage_options: str | None = _declared(binlogfiles.SYSTEM, "storage_options")
+    storage_secrets: str | None = _declared(binlogfiles.SYSTEM, "storage_secrets")

@@ -122,8 +122,8 @@ def tidegate_assets(
         owner = f"{origin(context.instance, context.run)}/{name}"
         with (
             permanent_errors_end_the_step(),
-            closing(_resource(context, source).source(source)) as reader,
-            closing(_resource(context, sink).sink(sink)) as writer,
+            closing(resource_of(context, source).source(source)) as reader,
+            closing(resource_of(context, sink).sink(sink)) as writer,
         ):
             result = run(part, reader, writer, owner=owner, progress=context.log.info)
             for warning in result.warnings:
@@ -136,7 +136,8 @@ def tidegate_assets(
     return tidegate_sync
 
 
-def _resource(context: dg.AssetExecutionContext, key: str) -> TidegateResource:
+def resource_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, key: str) -> TidegateResource:
+    """The resource of that key; ConfigError if it isn't one of tidegate's."""
     resource = getattr(context.resources, key)
     if not isinstance(resource, TidegateResource):
         raise ConfigError(f"the resource {key} is a {type(resource).__name__}, and none of tidegate's", setting=key)

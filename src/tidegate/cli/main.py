@@ -1,4 +1,4 @@
-"""``tidegate``: look at what a sync would do, run it once, list the systems. For trying out, and for repair by hand."""
+"""``tidegate``: look at what a sync would do, check it, run it once, list the systems. For trying out, and for repair by hand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tidegate import __version__
 from tidegate.cli.connections import SYNTAX, Connection, connection
 from tidegate.errors import ConfigError, TidegateError, TransientError
 from tidegate.providers.system import systems
+from tidegate.sync.doctor import doctor
 from tidegate.sync.mapping import Sync
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import plan
@@ -27,11 +28,15 @@ from tidegate.sync.run import run
 PERMANENT, USAGE, TRANSIENT, INTERRUPTED, BROKEN_PIPE = 1, 2, 75, 130, 141
 """Exit codes. 75 is EX_TEMPFAIL: the same command may succeed later. The last two are what a shell gives for the signal."""
 
+DOCTOR = {"ok": 0, "warn": 1, "critical": 2}
+"""The exit codes of ``tidegate doctor``, by its verdict."""
+
 EPILOG = f"""\
 A connection is {SYNTAX}.
 Passwords come from TIDEGATE_SOURCE_PASSWORD and TIDEGATE_SINK_PASSWORD.
 
 Exit status: 0 done, 1 somebody has to change something first, 2 usage, 75 try again later.
+tidegate doctor: 0 well, 1 something is worth a look, 2 the next run fails or may find its place gone.
 """
 
 
@@ -80,9 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="run the sync once")
     running.set_defaults(command=_run)
     running.add_argument("--json", action="store_true", help="the result as JSON")
+    looking = commands.add_parser(
+        "doctor",
+        help="whether the next run would succeed and still find its place in the source's log; writes nothing",
+        epilog="Exit status: 0 well, 1 something is worth a look, 2 the next run fails or may find its place gone, 75 try again.",
+    )
+    looking.set_defaults(command=_doctor)
+    looking.add_argument("--json", action="store_true", help="the report as JSON")
+    looking.add_argument("--every", type=_seconds, metavar="SPAN", help="the time between runs: 900, 15m, 24h, 7d")
     again = commands.add_parser("resync", help="let the next run copy these tables again, whatever their position")
     again.set_defaults(command=_resync)
-    for parent in (planning, running, again):
+    for parent in (planning, running, looking, again):
         parent.add_argument("sync", help="the sync's name, by which the target remembers how far it is")
         parent.add_argument("--source", default=os.environ.get("TIDEGATE_SOURCE"), help="default: $TIDEGATE_SOURCE")
         parent.add_argument("--sink", default=os.environ.get("TIDEGATE_SINK"), help="default: $TIDEGATE_SINK")
@@ -121,6 +134,22 @@ def _run(given: argparse.Namespace) -> int:
         result = run(sync, reader, writer, owner=_owner(), progress=lambda line: print(line, file=sys.stderr))
     print(json.dumps(result.to_json(), indent=2) if given.json else "\n".join(_summary(result)))
     return 0
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    sync, source, sink = _subject(given)
+    with closing(source.source()) as reader, closing(sink.sink()) as writer:
+        report = doctor(sync, reader, writer, interval=given.every)
+    print(json.dumps(report.to_json(), indent=2) if given.json else report)
+    return DOCTOR[report.verdict]
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    if not number.isdigit() or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a span of time: write 900, 15m, 24h or 7d")
+    return float(int(number) * unit)
 
 
 def _resync(given: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -10,6 +11,8 @@ from airflow.sdk import BaseHook
 from tidegate.errors import ConfigError, TidegateError
 from tidegate.providers.probe import probe
 from tidegate.providers.system import System, system_of
+from tidegate.sync.doctor import Report, doctor
+from tidegate.sync.mapping import Sync
 from tidegate.sync.protocols import Sink, Source
 from tidegate.sync.verbs import Verbs
 
@@ -47,6 +50,14 @@ class TidegateHook(Verbs, BaseHook):
         """The system as a target; close it."""
         system, values = self._system()
         return system.open_sink(values, self.conn_id)
+
+    def preflight(self, sync: Sync, sink_conn_id: str, *, interval: float | None = None) -> Report:
+        """What a run of the sync from this connection into ``sink_conn_id`` would meet: :func:`tidegate.sync.doctor.doctor`.
+
+        ``interval`` is the time between runs, in seconds. Writes nothing. Raises TransientError if a server can't be reached.
+        """
+        with closing(self.source()) as source, closing(TidegateHook(sink_conn_id).sink()) as sink:
+            return doctor(sync, source, sink, interval=interval)
 
     def test_connection(self) -> tuple[bool, str]:
         """What the Test button shows: each role that the system can have is tried; one that works is enough."""

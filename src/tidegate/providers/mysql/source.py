@@ -19,11 +19,13 @@ from tidegate.providers.mysql.fast import fast_route
 from tidegate.providers.mysql.log import fingerprint, log_status, lost, replica_id
 from tidegate.providers.mysql.preflight import preflight
 from tidegate.providers.mysql.present import PresentTables
+from tidegate.providers.mysql.retention import retention
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.session import Server, Session
 from tidegate.providers.mysql.snapshot import View, copy, open_view
 from tidegate.providers.mysql.types import MySqlTable, read_table, table_kind
 from tidegate.sync.protocols import Findings, Limits, Window
+from tidegate.sync.retention import Retention
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +56,22 @@ class MysqlSource:
     def name(self) -> str:
         return self._name
 
+    @property
+    def copies_at_once(self) -> int:
+        """One."""
+        return 1
+
+    def locate(self, start: str) -> BinlogPosition:
+        raise NotImplementedError
+
     def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
         """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
         session = self._session()
         return preflight(session, self._flavour(), stored, self._replica_id())
+
+    def retention(self, stored: Mapping[TableName, Position | None]) -> Retention:
+        """How long the server keeps its log from each position on."""
+        return retention(self._session(), self._flavour(), stored, self._replica_id())
 
     def schema(self, table: TableName) -> TableSchema:
         """The table as it is now. SchemaError if it is missing or has a column without canonical type."""

@@ -45,8 +45,8 @@ class MySqlColumn:
 
     ``data_type`` is MySQL's name of the type without its parameters. ``charset`` is empty where there is none. ``length`` counts
     characters or bytes of a text or binary column, the bits of a BIT; ``octets`` counts bytes. ``zero`` says what becomes of a date
-    that no calendar has. ``required``: known to be NOT NULL on the server, ``auto_increment``: known to number its rows; False where
-    that isn't known. ``generated``: computed from others.
+    that no calendar has. ``required``: known to be NOT NULL on the server, ``auto_increment``: known to number its rows; False
+    where that isn't known. ``generated``: computed from others.
     """
 
     column: Column

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.providers.mysql.binlog.test_history import COLLATIONS, ORDERS, TABLES, effects
+from tests.providers.mysql.ddl.test_history import COLLATIONS, ORDERS, TABLES, effects
 from tests.providers.mysql.test_corpus import FILES, FOLDER
 from tidegate.providers.mysql.ddl import statements as st
 from tidegate.providers.mysql.ddl.altered import Altered, Dialect, ghost_written

@@ -47,7 +47,7 @@ def table(name: TableName) -> MySqlTable:
         column("e", "enum", charset="utf8mb4", collation="utf8mb4_general_ci", labels=("x", "y"), length=1, octets=4),
     )
     schema = TableSchema(TableName("", name.name), tuple(item.column for item in columns), ("id",))
-    return MySqlTable(schema, name, columns, "PRIMARY", "utf8mb4_general_ci")
+    return MySqlTable(schema, name, columns, "PRIMARY", collation="utf8mb4_general_ci")
 
 
 ORDERS, OTHER = TableName("shop", "orders"), TableName("crm", "customers_old")

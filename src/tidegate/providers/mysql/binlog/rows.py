@@ -12,7 +12,7 @@ from tidegate.providers.mysql.binlog import tablemap as wire
 from tidegate.providers.mysql.binlog.tablemap import TableMap, WireColumn
 from tidegate.providers.mysql.binlog.values import Finisher, Reader, finisher, reader
 from tidegate.providers.mysql.charsets import Charsets
-from tidegate.providers.mysql.policy import Policies
+from tidegate.providers.mysql.policy import DEFAULT, Policies
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn, MySqlTable, make_column
 
 _CODES = {
@@ -145,7 +145,7 @@ def _column(physical: WireColumn, present: MySqlColumn | None, charsets: Charset
         return present
     if physical.name is None:
         return None
-    return _from_metadata(physical, charsets, table.policies_of(physical.name))
+    return from_metadata(physical, charsets, table.policies_of(physical.name))
 
 
 def _same(physical: WireColumn, present: MySqlColumn, charsets: Charsets) -> bool:
@@ -196,7 +196,7 @@ def _labels(physical: WireColumn, charsets: Charsets) -> tuple[str, ...]:
     return tuple(charsets.text(charset, label) for label in physical.labels or ())
 
 
-def _from_metadata(physical: WireColumn, charsets: Charsets, policies: Policies) -> MySqlColumn | None:
+def from_metadata(physical: WireColumn, charsets: Charsets, policies: Policies = DEFAULT) -> MySqlColumn | None:
     """The column in the event's own words; None without the metadata that its type needs."""
     code = physical.code
     charset = ""

@@ -103,6 +103,9 @@ class FakeSource:
     def head(self) -> Position:
         return self.position(self.visible)
 
+    def current(self, position: Position, table: TableName) -> Position:
+        return position
+
     def locate(self, start: str) -> Position:
         return self.position(self.visible if start == "latest" else int(start))
 

@@ -221,7 +221,8 @@ def start_mysql56(*options: str) -> MySqlServer:
     uid = _server_user("mysql", "nobody")
     folder = _folder("mysql56", uid)
     data = folder / "data"
-    shutil.copytree(base / "data" / "mysql", data)
+    # Without the file that holds the server's UUID: each makes up its own.
+    shutil.copytree(base / "data" / "mysql", data, ignore=shutil.ignore_patterns("auto.cnf"))
     if uid is not None:
         for path in [data, *data.rglob("*")]:
             os.chown(path, uid, -1)

@@ -22,7 +22,7 @@ from tidegate.changes.position import (
 from tidegate.errors import ConfigError
 
 texts = st.text(max_size=8)
-binlogs = st.builds(BinlogPosition, st.sampled_from(["b.000001", "b.000002"]), st.integers(0, 2**40), texts, texts, texts)
+binlogs = st.builds(BinlogPosition, st.sampled_from(["b.000001", "b.000002"]), st.integers(0, 2**40), texts, texts, texts, texts)
 snapshots = st.builds(SnapshotPosition, binlogs, st.one_of(st.none(), st.tuples(texts, texts)), st.integers(0, 9))
 positions: st.SearchStrategy[Position] = st.one_of(
     binlogs,

@@ -25,7 +25,9 @@ class BinlogPosition:
 
     ``file`` and ``offset`` as the server shows them. ``server`` identifies the server (``server_uuid``, for MariaDB its server id):
     positions of different servers are incomparable. ``fingerprint`` is a hash of the file's format description event, by which a
-    log that was reset, or restored from elsewhere, is told from the one that was read. ``gtid`` is what the server reported.
+    log that was reset, or restored from elsewhere, is told from the one that was read. ``gtid`` is the global transaction ids of
+    all that stands before it in that server's log, as the server writes them; empty if they aren't known. ``skip`` are those of
+    transactions that stand after it and were applied all the same, from the log of another server before a failover.
     """
 
     tag: ClassVar[str] = "binlog"
@@ -34,6 +36,7 @@ class BinlogPosition:
     server: str
     gtid: str = ""
     fingerprint: str = ""
+    skip: str = ""
 
     @property
     def sequence(self) -> int:

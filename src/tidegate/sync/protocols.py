@@ -79,6 +79,12 @@ class Source(Protocol):
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
         """Where copies of tables begin. ``consistent``: one view of all of them, at one position, in one piece."""
 
+    def current(self, position: Position, table: TableName) -> Position:
+        """Where to go on from a stored position: the same, unless the source was moved to a place that can be told to be its equal.
+
+        PositionLost, with the evidence, if there is none.
+        """
+
     def locate(self, start: str) -> Position:
         """Where tables begin that are not copied: ``latest``, a position in the source's own words, or a time (ISO 8601).
 

@@ -105,6 +105,7 @@ class _Run:
         self.book.open(self.plan)
         for intent in self.sink.ledger.intents(self.book.lease):
             self._finish_intent(intent)
+        self._follow_the_source(self.plan)
         self.copier.begin([table for table in self.plan.tables if table.source not in self.book.positions])
         self.copier.go_on(self.plan.tables)
         self.head = self.source.head()
@@ -112,6 +113,13 @@ class _Run:
         if self.broken:
             self.copier.begin_anew(list(self.broken))
         return bool(self.broken)
+
+    def _follow_the_source(self, plan: Plan) -> None:
+        """Positions of a server that another has taken over for become that one's, at once and for good."""
+        for table in plan.tables:
+            position = self.book.positions.get(table.source)
+            if position is not None and (found := self.source.current(position, table.source)) != position:
+                self.book.record({table.source: found}, {table.source: table.copy})
 
     def result(self, seconds: float, attempts: int) -> SyncResult:
         assert self.plan is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pymysql.charset import charset_by_id, charset_by_name
 
 from tidegate.changes.schema import TableName
@@ -22,14 +24,15 @@ class NothingPresent:
         self._charsets, self._mariadb = charsets, mariadb
 
     def dialect(self) -> Dialect:
-        found = []
+        found: list[Any] = []
         for number in _IDS:
             try:
                 found.append(charset_by_id(number))
             except KeyError:
                 continue
         sets = {item.name for item in found}
-        widths = {name: (charset_by_name(name).collation, self._charsets.width(name)) for name in sets}
+        names: Any = charset_by_name
+        widths = {name: (str(names(name).collation), self._charsets.width(name)) for name in sets}
         return Dialect(Collations(widths, {item.collation: item.name for item in found}), self._mariadb)
 
     def table(self, table: TableName) -> tuple[MySqlTable, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.changes.position import BinlogPosition
-from tidegate.errors import PermanentError, PositionLost, PreflightError, Unavailable
+from tidegate.errors import PermanentError, PreflightError, Unavailable
+from tidegate.providers.mysql.binlog.gtid import MariadbGtids, MysqlGtids
 from tidegate.providers.mysql.binlog.stream import Dump
+from tidegate.providers.mysql.failover import begins_anew, has_none, lacking, translate
+from tidegate.providers.mysql.lost import WAY_OUT, Lost
 from tidegate.providers.mysql.session import Server, Session
 
 _GRANT = "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
@@ -36,19 +39,33 @@ def status_statement(server: Server) -> str:
     return "SHOW BINARY LOG STATUS" if not server.mariadb and server.version >= (8, 2) else "SHOW MASTER STATUS"
 
 
+_ATTEMPTS = 3
+"""How often MariaDB's log is looked at before the slower way."""
+
+
 def log_status(session: Session, server: Server) -> tuple[str, int, str]:
-    """The end of the log as ``SHOW MASTER STATUS`` has it: file, offset and GTIDs. PreflightError if the log is off."""
+    """The end of the log: file, offset and GTIDs. PreflightError if the log is off."""
+    file, offset, gtid = _status(session, server)
+    if not server.mariadb:
+        return file, offset, str(MysqlGtids.parse(gtid))
+    # MariaDB tells the GTIDs by another statement; they are the offset's if the log didn't grow meanwhile.
+    for _ in range(_ATTEMPTS):
+        gtid = session.rows("SELECT @@GLOBAL.gtid_binlog_pos")[0][0] or ""
+        before, (file, offset, _) = (file, offset), _status(session, server)
+        if before == (file, offset):
+            return file, offset, str(MariadbGtids.parse(gtid))
+    gtid = session.rows("SELECT BINLOG_GTID_POS(%s, %s)", (file, offset))[0][0] or ""
+    return file, offset, str(MariadbGtids.parse(gtid))
+
+
+def _status(session: Session, server: Server) -> tuple[str, int, str]:
     try:
         found = session.dicts(status_statement(server))
     except PreflightError as error:
         raise PreflightError("the account may not see where the log stands", connection=session.name, setting=_GRANT) from error
     if not found:
         raise PreflightError("the server writes no binlog", connection=session.name, setting="log_bin=ON")
-    if server.mariadb:
-        gtid = session.rows("SELECT @@GLOBAL.gtid_binlog_pos")[0][0] or ""
-    else:
-        gtid = (found[0].get("executed_gtid_set") or "").replace("\n", "")
-    return found[0]["file"] or "", int(found[0]["position"] or 0), gtid
+    return found[0]["file"] or "", int(found[0]["position"] or 0), found[0].get("executed_gtid_set") or ""
 
 
 def log_files(session: Session) -> list[LogFile]:
@@ -78,44 +95,68 @@ def fingerprint(session: Session, file: str, offset: int, server_id: int) -> str
     return Dump(session.values, session.name, server_id).format_of(file, offset).fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Why a position can't be read from any more, the way out, and the setting that would have kept it."""
-
-    message: str
-    setting: str | None = None
-
-    def error(self, connection: str, table: object | None, position: BinlogPosition) -> PositionLost:
-        return PositionLost(self.message, connection=connection, table=table, position=position, setting=self.setting)
-
-
-_WAY_OUT = "copy the tables again (tidegate resync)"
-_OTHER_HISTORY = f"the log was reset, or the server restored; {_WAY_OUT}"
-
-
 def lost(session: Session, server: Server, position: BinlogPosition, server_id: int) -> Lost | None:
-    """What is wrong with a stored position, by the evidence of the server's files; None if it can be read from.
+    """What is wrong with a stored position; None if it, or its place in this server's log, can be read from."""
+    found = current(session, server, position, server_id)
+    return found if isinstance(found, Lost) else None
+
+
+def current(session: Session, server: Server, position: BinlogPosition, server_id: int) -> BinlogPosition | Lost:
+    """Where to go on from a stored position: there, by the evidence of the server's files; or, on another server or after a purge,
+    at the place that has the same transactions before it; or what is wrong.
 
     Nothing here relies on the text of an error: error 1236 is the same for a log that was purged and a replica that was pushed out
     by another.
     """
-    if position.server != server.identity:
-        return Lost(f"it is of the server {position.server}, and this is {server.identity}; {_WAY_OUT}, or connect to that server")
     files = log_files(session)
     if not files:
         raise Unavailable("the server lists no files of its log", connection=session.name)
+    names = [file.name for file in files]
+    if position.server != server.identity:
+        moved = translate(session, server, position, names, server_id)
+        if isinstance(moved, Lost):
+            return replace(moved, message=f"it is of the server {position.server}, and this is {server.identity}: {moved.message}")
+        return moved
     found = {file.name: file for file in files}.get(position.file)
     if found is None:
         same_name = position.file.rpartition(".")[0] == files[0].name.rpartition(".")[0]
         if same_name and position.sequence < files[0].sequence:
+            # Nothing is lost if all in the files that are gone had been applied.
+            moved = translate(session, server, position, names, server_id)
+            return _purged(position, names[0], moved.message) if isinstance(moved, Lost) else moved
+        what = f"the server has no file {position.file}, its newest is {names[-1]}"
+    elif position.offset > found.size:
+        what = f"{position.file} ends at {found.size}"
+        if position.fingerprint and fingerprint(session, position.file, found.size, server_id) == position.fingerprint:
+            missing = lacking(session, server, position)
             return Lost(
-                f"{position.file} was purged, the oldest file is {files[0].name}; {_WAY_OUT}, and let the server keep its log for "
-                "longer than the longest pause between runs",
-                "binlog_expire_logs_seconds, expire_logs_days",
+                f"{what}, and is the file that was read: the server was restored to an earlier state, or lost the end of its log "
+                f"in a crash{f', with {missing} that were applied' if missing else ''}; {WAY_OUT}",
+                "sync_binlog=1",
             )
-        return Lost(f"the server has no file {position.file}, its newest is {files[-1].name}: {_OTHER_HISTORY}")
-    if position.offset > found.size:
-        return Lost(f"{position.file} ends at {found.size}: {_OTHER_HISTORY}")
-    if position.fingerprint and fingerprint(session, position.file, position.offset, server_id) != position.fingerprint:
-        return Lost(f"{position.file} is another file than the one that was read under this name: {_OTHER_HISTORY}")
-    return None
+    elif position.fingerprint and fingerprint(session, position.file, position.offset, server_id) != position.fingerprint:
+        what = f"{position.file} is another file than the one that was read under this name"
+    else:
+        return position
+    return Lost(f"{what}: {_other_history(session, server, position, names[0], server_id)}; {WAY_OUT}")
+
+
+def _purged(position: BinlogPosition, oldest: str, evidence: str) -> Lost:
+    more = f" ({evidence.partition(';')[0]})" if position.gtid else ""
+    return Lost(
+        f"{position.file} was purged, the oldest file is {oldest}{more}; {WAY_OUT}, and let the server keep its log for longer "
+        "than the longest pause between runs",
+        "binlog_expire_logs_seconds, expire_logs_days",
+    )
+
+
+def _other_history(session: Session, server: Server, position: BinlogPosition, oldest: str, server_id: int) -> str:
+    """Whether the log was reset or the server restored, as far as its log tells."""
+    missing = lacking(session, server, position)
+    lacks = f", and lacks {missing} that were applied" if missing else ""
+    anew = int(oldest.rpartition(".")[2]) == 1 and begins_anew(session, oldest, server_id)
+    if missing and not (anew and has_none(session, server, position)):
+        return f"the server was restored to an earlier state{', or its log reset' if anew else ''}{lacks}"
+    if anew:
+        return f"the log was reset, or the server set up anew: {oldest} begins with nothing before it{lacks}"
+    return "the log was reset, or the server restored"

@@ -37,15 +37,7 @@ def _settings(session: Session, server: Server) -> Iterator[TidegateError]:
     def problem(message: str, setting: str) -> PreflightError:
         return PreflightError(message, connection=session.name, setting=setting)
 
-    names = (
-        "log_bin",
-        "binlog_format",
-        "binlog_row_image",
-        "server_id",
-        "binlog_row_value_options",
-        "binlog_transaction_compression",
-    )
-    found = session.variables(*names)
+    found = session.variables("log_bin", "binlog_format", "binlog_row_image", "server_id", "binlog_row_value_options")
     if found.get("log_bin", "OFF") not in ("ON", "1"):
         yield problem("the server writes no binlog", "log_bin=ON")
         return
@@ -57,8 +49,6 @@ def _settings(session: Session, server: Server) -> Iterator[TidegateError]:
         yield problem("the server has no id, and sends its log to nobody", "server_id, unlike 0")
     if value := found.get("binlog_row_value_options", ""):
         yield problem(f"the log holds parts of JSON values ({value})", "binlog_row_value_options=''")
-    if found.get("binlog_transaction_compression", "OFF") == "ON":
-        yield problem("the log holds compressed transactions, which tidegate doesn't read", "binlog_transaction_compression=OFF")
     if session.values["server_id"] is not None and str(session.values["server_id"]) == found.get("server_id"):
         yield problem(f"the id {found['server_id']} is the server's own", "server_id of the connection")
 

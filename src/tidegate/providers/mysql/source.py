@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tidegate.changes.batch import Chunk
@@ -13,10 +14,12 @@ from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import PermanentError, PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.asof import table_as_of
 from tidegate.providers.mysql.binlog.reader import EventReader, Task
+from tidegate.providers.mysql.binlog.skip import Skipping, passed
 from tidegate.providers.mysql.binlog.stream import Dump, DumpRefused
 from tidegate.providers.mysql.charsets import Charsets
 from tidegate.providers.mysql.fast import fast_route
-from tidegate.providers.mysql.log import fingerprint, log_status, lost, replica_id
+from tidegate.providers.mysql.log import current, fingerprint, log_status, lost, replica_id
+from tidegate.providers.mysql.lost import WAY_OUT, Lost
 from tidegate.providers.mysql.preflight import preflight
 from tidegate.providers.mysql.present import PresentTables
 from tidegate.providers.mysql.retention import retention
@@ -121,6 +124,20 @@ class MysqlSource:
         file, offset, gtid = log_status(session, server)
         return BinlogPosition(file, offset, server.identity, gtid, fingerprint(session, file, offset, self._replica_id()))
 
+    def current(self, position: Position, table: TableName) -> Position:
+        """Where to go on from a stored position. On another server (a failover) or after a purge: at the place in its log that has
+        the same transactions before it, by their GTIDs. PositionLost, with the evidence, if there is none.
+        """
+        if isinstance(position, SnapshotPosition):
+            low = self.current(position.low, table)
+            return replace(position, low=low) if isinstance(low, BinlogPosition) else position
+        if not isinstance(position, BinlogPosition):
+            return position
+        found = current(self._session(), self._flavour(), position, self._replica_id())
+        if isinstance(found, Lost):
+            raise found.error(self._name, table, position)
+        return found
+
     def read(self, window: Window, limits: Limits) -> Iterator[Chunk]:
         """The rest of one table's copy, or the changes of any number of tables up to ``window.until``."""
         copies = {table: position for table, position in window.after.items() if isinstance(position, SnapshotPosition)}
@@ -197,7 +214,8 @@ class MysqlSource:
         return fast_route(session, table) or PyMySqlRoute(session)
 
     def _changes(self, window: Window, until: BinlogPosition, limits: Limits) -> Iterator[Chunk]:
-        starts = {table: self._log_position(table, position, until) for table, position in window.after.items()}
+        places = {position: self.current(position, table) for table, position in window.after.items()}
+        starts = {table: self._log_position(table, places[position], until) for table, position in window.after.items()}
         lowest = min(starts.values(), key=lambda position: (position.sequence, position.offset))
         if lowest.compare(until) == "equal":
             self._read_to = until
@@ -210,14 +228,34 @@ class MysqlSource:
         task = Task(self._name, self._flavour(), tables, starts, until, limits, PresentTables(self._session))
         with contextlib.closing(Dump(self._values, self._name, self._replica_id())) as dump:
             reader = EventReader(task, self._charsets, checksums=dump.checksums)
+            skipping = self._skipping(starts, checksums=dump.checksums)
+            stream = dump.events(lowest.file, lowest.offset)
             try:
-                for chunk in reader.chunks(dump.events(lowest.file, lowest.offset)):
+                for found in reader.chunks(skipping.events(stream) if skipping else stream):
+                    chunk = found
+                    if skipping and isinstance(found.end, BinlogPosition):
+                        chunk = replace(found, end=replace(found.end, skip=skipping.remaining()))
                     self._newest = reader.newest or self._newest
-                    if chunk.end == until:
+                    if chunk.end is not None and chunk.end.compare(until) == "equal":
                         self._read_to = until
                     yield chunk
             except DumpRefused as error:
                 raise self._why_refused(error, starts, lowest) from error
+
+    def _skipping(self, starts: Mapping[TableName, BinlogPosition], *, checksums: bool) -> Skipping | None:
+        """What the tables have of the log already, from before a failover: all of them, or they stand behind it."""
+        mariadb = self._flavour().mariadb
+        skip = next((position.skip for position in starts.values() if position.skip), "")
+        for table, position in starts.items():
+            if position.skip != skip and not passed(mariadb, position.gtid, skip):
+                raise PositionLost(
+                    "its tables stood at different points of the log before the failover, and this server's log has these "
+                    f"transactions in another order; {WAY_OUT}",
+                    connection=self._name,
+                    table=table,
+                    position=position,
+                )
+        return Skipping(mariadb, skip, checksums=checksums) if skip else None
 
     def _log_position(self, table: TableName, position: Position, until: BinlogPosition) -> BinlogPosition:
         """The table's position, which must lie before ``until``."""

@@ -33,10 +33,13 @@ class TableBuffer:
     def _begin_piece(self) -> None:
         self._columns: list[list[Any]] = [[] for _ in self._layout.schema.columns]
         self._kinds = bytearray()
-        self._events: list[tuple[str, int, int, int]] = []
+        self._events: list[tuple[str, int, int, int, int]] = []
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, seconds: int) -> int:
-        """Decode the row images in ``data[pos:]`` and return how many there were. ``UPDATE_BEFORE`` stands for pairs."""
+    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, first: int, seconds: int) -> int:
+        """Decode the row images in ``data[pos:]`` and return how many there were. ``UPDATE_BEFORE`` stands for pairs.
+
+        Rows are numbered from ``first`` on: events within one compressed transaction share their ``offset``.
+        """
         if layout is not self._layout:
             self._close()
             self._begin(layout)
@@ -45,7 +48,7 @@ class TableBuffer:
             self._kinds += bytes((RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER)) * (count // 2)
         else:
             self._kinds += bytes((kind,)) * count
-        self._events.append((file, offset, count, seconds))
+        self._events.append((file, offset, count, first, seconds))
         if len(self._kinds) >= _PIECE_ROWS:
             self._end_piece()
         return count
@@ -79,7 +82,7 @@ class TableBuffer:
                 raise EventRefused(
                     what, connection=self._connection, table=schema.table, position=f"{file}:{offset}", setting=setting
                 ) from error
-        files, offsets, counts, seconds = zip(*self._events, strict=True)
+        files, offsets, counts, firsts, seconds = zip(*self._events, strict=True)
         each = np.array(counts)
         starts = np.repeat(np.cumsum(each) - each, each)
         return ChangeBatch.of(
@@ -88,13 +91,13 @@ class TableBuffer:
             np.frombuffer(bytes(self._kinds), dtype=np.uint8),
             file=pa.array(np.repeat(np.array(files, dtype=object), each), pa.string()),
             offset=pa.array(np.repeat(np.array(offsets, dtype=np.uint64), each)),
-            row=pa.array((np.arange(len(starts)) - starts).astype(np.uint32)),
+            row=pa.array((np.arange(len(starts)) - starts + np.repeat(np.array(firsts), each)).astype(np.uint32)),
             time=pa.array(np.repeat(np.array(seconds, dtype=np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
         )
 
     def _where(self, row: int) -> tuple[str, int]:
         """The event that a row of the piece is of."""
-        for file, offset, count, _ in self._events:
+        for file, offset, count, *_ in self._events:
             if row < count:
                 return file, offset
             row -= count
@@ -110,12 +113,12 @@ class Pending:
         self.rows = 0
         self.bytes = 0
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, seconds: int) -> int:
+    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, first: int, seconds: int) -> int:
         """As :meth:`TableBuffer.add`."""
         table = layout.schema.table
         if table not in self._tables:
             self._tables[table] = TableBuffer(layout, self._connection)
-        count = self._tables[table].add(layout, kind, data, pos, file=file, offset=offset, seconds=seconds)
+        count = self._tables[table].add(layout, kind, data, pos, file=file, offset=offset, first=first, seconds=seconds)
         self.rows += count
         self.bytes += len(data) - pos
         return count

@@ -31,8 +31,10 @@ QUERY, ROTATE, FORMAT, XID = 2, 4, 15, 16
 EXECUTE_LOAD, TABLE_MAP = 18, 19
 WRITE_V1, UPDATE_V1, DELETE_V1 = 23, 24, 25
 WRITE_V2, UPDATE_V2, DELETE_V2 = 30, 31, 32
+GTID, ANONYMOUS_GTID, PREVIOUS_GTIDS, GTID_TAGGED = 33, 34, 35, 42
 XA_PREPARE = 38
-MARIADB_GTID, QUERY_COMPRESSED = 162, 165
+PARTIAL_UPDATE, TRANSACTION_PAYLOAD = 39, 40
+MARIADB_GTID, GTID_LIST, QUERY_COMPRESSED = 162, 163, 165
 
 _APPLIED, _IGNORED, _REFUSED = Fate.APPLIED, Fate.IGNORED, Fate.REFUSED
 _OLD = "it is of a server older than MySQL 5.1"
@@ -72,20 +74,20 @@ EVENTS: dict[int, tuple[str, Fate, str]] = {
     WRITE_V2: ("WRITE_ROWS_EVENT", _APPLIED, "rows inserted"),
     UPDATE_V2: ("UPDATE_ROWS_EVENT", _APPLIED, "rows updated"),
     DELETE_V2: ("DELETE_ROWS_EVENT", _APPLIED, "rows deleted"),
-    33: ("GTID_EVENT", _IGNORED, "the number of the transaction; its bounds are told by QUERY and XID events"),
-    34: ("ANONYMOUS_GTID_EVENT", _IGNORED, "a transaction without number"),
-    35: ("PREVIOUS_GTIDS_EVENT", _IGNORED, "what earlier files hold"),
+    GTID: ("GTID_EVENT", _APPLIED, "the number of the transaction; its bounds are told by QUERY and XID events"),
+    ANONYMOUS_GTID: ("ANONYMOUS_GTID_EVENT", _APPLIED, "a transaction without number"),
+    PREVIOUS_GTIDS: ("PREVIOUS_GTIDS_EVENT", _APPLIED, "the numbers in earlier files"),
     36: ("TRANSACTION_CONTEXT_EVENT", _IGNORED, "for group replication's certification"),
     37: ("VIEW_CHANGE_EVENT", _IGNORED, "for group replication's membership"),
     XA_PREPARE: ("XA_PREPARE_LOG_EVENT", _APPLIED, "a prepared transaction: refused if it changes a table of the sync"),
-    39: ("PARTIAL_UPDATE_ROWS_EVENT", _REFUSED, "it holds parts of JSON values; set binlog_row_value_options=''"),
-    40: ("TRANSACTION_PAYLOAD_EVENT", _REFUSED, "it is compressed; set binlog_transaction_compression=OFF"),
+    PARTIAL_UPDATE: ("PARTIAL_UPDATE_ROWS_EVENT", _REFUSED, "it holds parts of JSON values; set binlog_row_value_options=''"),
+    TRANSACTION_PAYLOAD: ("TRANSACTION_PAYLOAD_EVENT", _APPLIED, "a compressed transaction: the events in it, one by one"),
     41: ("HEARTBEAT_EVENT_V2", _IGNORED, "made up by the server while idle"),
-    42: ("GTID_TAGGED_EVENT", _IGNORED, "the number of the transaction"),
+    GTID_TAGGED: ("GTID_TAGGED_EVENT", _APPLIED, "as GTID_EVENT, of a source with a tag"),
     160: ("ANNOTATE_ROWS_EVENT", _IGNORED, "the text of the statement behind the row events"),
     161: ("BINLOG_CHECKPOINT_EVENT", _IGNORED, "for the server's own recovery"),
     MARIADB_GTID: ("GTID_EVENT", _APPLIED, "the number of the transaction, and whether it is one"),
-    163: ("GTID_LIST_EVENT", _IGNORED, "what earlier files hold"),
+    GTID_LIST: ("GTID_LIST_EVENT", _APPLIED, "the last numbers in earlier files"),
     164: ("START_ENCRYPTION_EVENT", _IGNORED, "of the file on disk; the stream is plain"),
     QUERY_COMPRESSED: ("QUERY_COMPRESSED_EVENT", _APPLIED, "as QUERY_EVENT"),
     166: ("WRITE_ROWS_COMPRESSED_EVENT_V1", _APPLIED, "rows inserted"),
@@ -102,6 +104,7 @@ DELETES = frozenset((DELETE_V1, DELETE_V2, 168, 171))
 ROWS = INSERTS | UPDATES | DELETES
 ROWS_V2 = frozenset((WRITE_V2, UPDATE_V2, DELETE_V2, 169, 170, 171))
 COMPRESSED_ROWS = frozenset(range(166, 172))
+GTIDS = frozenset((GTID, ANONYMOUS_GTID, PREVIOUS_GTIDS, GTID_TAGGED, MARIADB_GTID, GTID_LIST))
 
 
 def fate(kind: int, connection: str, position: object) -> Fate:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from tidegate.changes.batch import Chunk, RowKind, TableEvent
 from tidegate.changes.position import BinlogPosition
@@ -11,6 +12,8 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused, PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.binlog import events as ev
 from tidegate.providers.mysql.binlog.buffer import Pending
+from tidegate.providers.mysql.binlog.gtid_events import trail
+from tidegate.providers.mysql.binlog.payload import inner_events
 from tidegate.providers.mysql.binlog.query import Query, read_query
 from tidegate.providers.mysql.binlog.rows import Layout, bind
 from tidegate.providers.mysql.binlog.tablemap import TableMap, read_table_map, table_id, table_name
@@ -61,6 +64,9 @@ class EventReader:
         self._in_transaction = False
         self._rows_in_transaction = 0
         self._savepoints: dict[str, int] = {}
+        lowest = min(task.after.values(), key=lambda position: (position.sequence, position.offset))
+        self._trail = trail(task.server.mariadb, lowest.gtid)
+        self._first_row = 0
         self.newest = 0
 
     def chunks(self, events: Iterable[bytes]) -> Iterator[Chunk]:
@@ -81,7 +87,10 @@ class EventReader:
             if (self._sequence(), end - size) >= self._until:
                 break
             self.newest = max(self.newest, seconds)
-            ends = self._event(kind, event, end, seconds)
+            if kind == ev.TRANSACTION_PAYLOAD:
+                ends = yield from self._payload(event, end, seconds)
+            else:
+                ends = self._event(kind, event, end, seconds)
             if kind != ev.ROTATE:
                 self._pos = end
             if self._events:
@@ -105,7 +114,8 @@ class EventReader:
         if left := self._tables.end():
             yield Chunk(self._pending.take(), None)
             self._events += left
-        yield Chunk((*self._events, *self._pending.take()), self._task.until, self._tables.schemas())
+        until = replace(self._task.until, gtid=self._trail.text() or self._task.until.gtid)
+        yield Chunk((*self._events, *self._pending.take()), until, self._tables.schemas())
 
     def _give_out_events(self, ends: bool) -> Iterator[Chunk]:
         """Events of whole tables, after the rows of before, which nothing is recorded of by themselves."""
@@ -125,7 +135,7 @@ class EventReader:
         return f"{self._file}:{offset}"
 
     def _position(self) -> BinlogPosition:
-        return BinlogPosition(self._file, self._pos, self._task.server.identity, fingerprint=self._fingerprint)
+        return BinlogPosition(self._file, self._pos, self._task.server.identity, self._trail.text(), self._fingerprint)
 
     def _end(self, low: int) -> int:
         """The event's end: its header has the low 32 bits, and ends grow."""
@@ -152,8 +162,8 @@ class EventReader:
             return False
         if kind == ev.XID:
             return self._commit()
-        if kind == ev.MARIADB_GTID:
-            self._begin(not event[ev.HEADER_SIZE + 12] & _STANDALONE)
+        if kind in ev.GTIDS:
+            self._gtid(kind, event, end)
             return False
         if kind in (ev.QUERY, ev.QUERY_COMPRESSED, ev.EXECUTE_LOAD):
             return self._query(read_query(event, self._body_end(event)), end)
@@ -164,6 +174,42 @@ class EventReader:
         else:
             self._format(event)
         return False
+
+    def _gtid(self, kind: int, event: bytes, end: int) -> None:
+        try:
+            self._trail.event(kind, event)
+        except (ValueError, IndexError, struct.error) as error:
+            what = f"{ev.EVENTS[kind][0]} has a form that tidegate doesn't know ({error})"
+            raise EventRefused(what, connection=self._task.connection, position=self._where(end)) from error
+        if kind == ev.MARIADB_GTID:
+            self._begin(not event[ev.HEADER_SIZE + 12] & _STANDALONE)
+
+    def _payload(self, event: bytes, end: int, seconds: int) -> Generator[Chunk, None, bool]:
+        """Apply the events of a compressed transaction, all of which end where it ends; True if the transaction does."""
+        checksums, self._checksums, ends = self._checksums, False, False
+        try:
+            for begin, inner in self._inflated(event, len(event) - 4 if checksums else len(event), end):
+                self._first_row = begin
+                ends = self._event(inner[4], inner, end, seconds)
+                if not ends and self._full(_HUGE):
+                    yield Chunk(self._pending.take(), None)
+        finally:
+            self._checksums, self._first_row = checksums, 0
+        return ends
+
+    def _inflated(self, event: bytes, body_end: int, end: int) -> Iterator[tuple[int, bytes]]:
+        try:
+            for begin, inner in inner_events(event, body_end):
+                if inner[4] in (ev.TRANSACTION_PAYLOAD, ev.ROTATE, ev.FORMAT):
+                    raise ValueError(f"it holds an event of the type {inner[4]}")
+                yield begin, inner
+        except (ValueError, IndexError, KeyError) as error:
+            raise EventRefused(
+                f"a compressed transaction that can't be read: {error}",
+                connection=self._task.connection,
+                position=self._where(end),
+                setting="binlog_transaction_compression=OFF",
+            ) from error
 
     def _body_end(self, event: bytes) -> int:
         return len(event) - 4 if self._checksums else len(event)
@@ -255,7 +301,8 @@ class EventReader:
             return
         data, pos = self._row_images(kind, event, layout, end)
         row_kind = RowKind.INSERT if kind in ev.INSERTS else RowKind.DELETE if kind in ev.DELETES else RowKind.UPDATE_BEFORE
-        count = self._pending.add(layout, row_kind, data, pos, file=self._file, offset=end, seconds=seconds)
+        first = self._first_row
+        count = self._pending.add(layout, row_kind, data, pos, file=self._file, offset=end, first=first, seconds=seconds)
         self._rows_in_transaction += count
 
     def _layout(self, body: bytes, end: int) -> Layout | None:

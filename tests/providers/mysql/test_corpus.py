@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from tests.providers.mysql.reading import Database, apply, changes, rows
+from tests.providers.mysql.reading import Database, apply, changes, one_route, rows
 from tidegate.changes.position import SnapshotPosition
 from tidegate.providers.mysql.fast import fast_route
 from tidegate.providers.mysql.routes import PyMySqlRoute
@@ -57,13 +57,13 @@ def test_copy_by_either_route_and_changes_agree(db: Database, file: str) -> None
         if not table.schema.key:
             continue
         position = SnapshotPosition(begin)
-        chunks = list(copy(PyMySqlRoute(session), table, position, Limits(2)))
+        chunks = list(copy(one_route(session, PyMySqlRoute(session)), table, position, Limits(2)))
         if not any(chunk.num_rows for chunk in chunks):
             continue
         slow = rows(chunks)
         fast = fast_route(session, table)
         if fast is not None:
-            assert rows(list(copy(fast, table, position, Limits(3)))).equals(slow), name
+            assert rows(list(copy(one_route(session, fast), table, position, Limits(3)))).equals(slow), name
         state: dict[tuple[Any, ...], dict[str, Any]] = {}
         apply(state, changes(source, {name: begin}))
         expected: dict[tuple[Any, ...], dict[str, Any]] = {}

@@ -127,7 +127,7 @@ class Copier:
         limits = chunk_limits([table.target])
         window = Window({table.source: self._book.positions[table.source]}, None)
         written = self.written(table)
-        with Ahead(self._source.read(window, Limits(limits.rows, max(limits.bytes // share, 1)))) as chunks:
+        with Ahead(self._source.read(window, Limits(limits.rows, max(limits.bytes // share, 1), share))) as chunks:
             for chunk in chunks:
                 if share > 1 and self._stop.is_set():
                     return

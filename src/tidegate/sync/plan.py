@@ -164,6 +164,7 @@ def _position(entry: Entry | None) -> Position | None:
 
 def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | None, owner: str | None, sync: Sync) -> TablePlan:
     schema = source.schema(mapping.source)
+    own_key = schema.key
     if mapping.key is not None:
         schema = replace(schema, key=mapping.key)
     options = resolve(mapping.options, sink.capabilities)
@@ -192,6 +193,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     elif entry is None:
         action = "copy"
         copy = _copy_mode(preparation, options)
+        if copy == "fresh" and own_key != target.key:
+            copy = "merge"  # pages follow the source's own key: one of another may come twice
         if preparation.exists and not preparation.empty and options.initial == "refuse":
             what = "holds rows, and this sync has never written to it: replace them, or merge into them"
             problems.append(PreflightError(what, connection=sink.name, table=target.table, setting="initial='replace' or 'merge'"))
@@ -202,7 +205,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
             copy = "merge"  # a page that nobody recorded may be in
     else:
         action = "changes"
-    consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options))
+    # Without a key of its own a table can't be paged, and a part of it not be gone on from.
+    consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options) or not own_key)
     warnings = [*preparation.warnings, *_schema_changes(schema, entry)]
     rows = source.estimate(mapping.source, position)
     return TablePlan(

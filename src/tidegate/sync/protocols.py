@@ -42,10 +42,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The size of a chunk; whichever is reached first."""
+    """The size of a chunk; whichever is reached first. ``share``: how many reads go on at this time, this one among them."""
 
     rows: int = 100_000
     bytes: int = 32 * 1024 * 1024
+    share: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from tidegate.changes.batch import ChangeBatch, Chunk, RowKind
 from tidegate.changes.position import Position
 from tidegate.changes.schema import TableName
 from tidegate.providers.mysql.connection import SYSTEM
+from tidegate.providers.mysql.ranges import Routes
+from tidegate.providers.mysql.routes import Route
+from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.source import MysqlSource
 from tidegate.sync.protocols import Limits, Window
 
@@ -64,6 +67,11 @@ def copy_chunks(
     """A table's whole copy, or the rest of it from ``start``."""
     position = start or source.start([table], consistent=consistent)[table]
     return list(source.read(Window({table: position}, None), limits or Limits()))
+
+
+def one_route(session: Session, route: Route) -> Routes:
+    """A copy over one route alone."""
+    return Routes(session, 1, lambda: route)
 
 
 def changes(source: MysqlSource, after: Mapping[TableName, Position], limits: Limits | None = None) -> list[Chunk]:

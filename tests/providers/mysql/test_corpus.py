@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.providers.mysql.reading import Database, batches, changes, copy_chunks, rows
+from tests.providers.mysql.reading import Database, batches, changes, copy_chunks, one_route, rows
 from tidegate.changes.batch import RowKind
 from tidegate.changes.position import SnapshotPosition
 from tidegate.providers.mysql.fast import fast_route
@@ -78,7 +78,7 @@ def test_every_statement_runs_and_copy_by_either_route_and_changes_agree(db: Dat
         if not table.schema.key:
             parts = copy_chunks(source, name, Limits(5), consistent=True)
         else:
-            parts = list(copy(PyMySqlRoute(session), table, SnapshotPosition(begin), Limits(5)))
+            parts = list(copy(one_route(session, PyMySqlRoute(session)), table, SnapshotPosition(begin), Limits(5)))
         copied = pa.concat_tables([table.schema.arrow().empty_table(), *(batch.rows for batch in batches(parts))]).combine_chunks()
         assert db.rows(f"SELECT COUNT(*) FROM `{name.name}`") == [(copied.num_rows,)]
         logged = list(batches(chunks, name))
@@ -87,7 +87,7 @@ def test_every_statement_runs_and_copy_by_either_route_and_changes_agree(db: Dat
         filled += copied.num_rows > 0
         fast = fast_route(session, table)
         if fast is not None and copied.num_rows:
-            assert rows(list(copy(fast, table, SnapshotPosition(begin), Limits(30)))).equals(copied), name
+            assert rows(list(copy(one_route(session, fast), table, SnapshotPosition(begin), Limits(30)))).equals(copied), name
     session.close()
     assert (len(ran), len(tables), filled) == FILES[file]
 
@@ -106,7 +106,7 @@ def test_texts_of_every_charset_are_those_of_the_file(db: Database) -> None:
         written = [(int(number), text) for number, text in re.findall(r"\((\d+), '([^']*)'\)", statement)]
         assert len(written) == 3
         name = db.table(match[1])
-        copied = list(copy(PyMySqlRoute(session), read_table(session, name), SnapshotPosition(begin), Limits()))
+        copied = list(copy(one_route(session, PyMySqlRoute(session)), read_table(session, name), SnapshotPosition(begin), Limits()))
         for found in (rows(copied), rows(logged, name)):
             assert [tuple(row.values()) for row in found.to_pylist()] == written
     session.close()

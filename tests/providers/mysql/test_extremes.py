@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from tests.providers.mysql.reading import NAME, Database, changes, copy_chunks, rows
+from tests.providers.mysql.reading import NAME, Database, changes, copy_chunks, one_route, rows
 from tests.servers import MySqlServer, running, start_mariadb, start_mysql56
 from tidegate.changes.position import SnapshotPosition
 from tidegate.errors import SchemaError
@@ -62,7 +62,9 @@ def test_timestamps_are_instants_whatever_the_zones_of_server_and_session(
         described = read_table(session, table)
         position = SnapshotPosition(begin)
         fast = ConnectorxRoute(session)
-        copies = [rows(list(copy(route, described, position, Limits(3)))) for route in (PyMySqlRoute(session), fast)]
+        copies = [
+            rows(list(copy(one_route(session, route), described, position, Limits(3)))) for route in (PyMySqlRoute(session), fast)
+        ]
         assert not fast.gave_up
         for found in (*copies, rows(changes(source, {table: begin}))):
             assert found.column("s").to_pylist() == at

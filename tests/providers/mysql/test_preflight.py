@@ -55,6 +55,13 @@ def test_a_server_as_it_should_be_has_no_problems(db: Database, t: TableName) ->
         assert "can't write columns' names" in warned
 
 
+def test_the_lock_of_a_first_copy_on_mysql_is_said_while_a_copy_is_to_come(db: Database, t: TableName) -> None:
+    source = db.source()
+    lock = "a first copy on MySQL begins with a brief lock"
+    assert any(lock in warning for warning in source.preflight({t: None}).warnings) != source._flavour().mariadb
+    assert not any(lock in warning for warning in source.preflight({t: source.head()}).warnings)
+
+
 def test_less_than_full_metadata_is_worth_a_warning(mariadb: MySqlServer, maria: Database) -> None:
     maria.execute("CREATE TABLE t (k INT PRIMARY KEY)")
     mariadb.execute("SET GLOBAL binlog_row_metadata = MINIMAL", "SET GLOBAL binlog_expire_logs_seconds = 7200")

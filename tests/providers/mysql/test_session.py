@@ -54,7 +54,7 @@ def test_a_query_that_is_left_in_the_middle_costs_no_more_rows(db: Database) -> 
     db.execute("CREATE TABLE t (v TEXT)", "INSERT INTO t VALUES " + ", ".join(["('x')"] * 5000))
     session = Session(db.source()._values, "shop_mysql")
     stream = session.stream(f"SELECT v FROM {db.name}.t")
-    rows, done = stream.fetch(10)
+    rows, done = stream.fetch(10, 1 << 20)
     assert (rows, done) == ([(b"x",)] * 10, False)
     stream.close()
     assert not session.driver.open

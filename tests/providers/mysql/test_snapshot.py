@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.providers.mysql.reading import Database, apply, changes, copy_chunks, rows
+from tests.providers.mysql.reading import Database, apply, changes, copy_chunks, one_route, rows
 from tests.servers import running, start_mariadb, wait_until
 from tidegate.changes.position import BinlogPosition, SnapshotPosition, from_json, to_json
 from tidegate.errors import PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.routes import PyMySqlRoute
-from tidegate.providers.mysql.select import page_query
+from tidegate.providers.mysql.select import KeyRange, page_query
 from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.snapshot import copy
 from tidegate.providers.mysql.types import read_table
@@ -46,15 +46,18 @@ KEYS = {
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("route", ["pymysql", "connectorx"])
-def test_pages_of_one_row_hold_every_row_once_whatever_the_type_of_the_key(
+def test_pages_of_one_row_hold_every_row_once_in_the_servers_order_whatever_the_type_of_the_key(
     db: Database, kind: str, route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Three connections share a chunk of three rows."""
     if route == "pymysql":
         monkeypatch.setattr("tidegate.providers.mysql.source.fast_route", lambda *_: None)
     db.execute(f"CREATE TABLE t (k {kind} NOT NULL PRIMARY KEY, v INT)", f"INSERT INTO t (k) VALUES {KEYS[kind]}")
-    chunks = copy_chunks(db.source(), db.table("t"), Limits(rows=1))
-    copied = rows(chunks).column("k").to_pylist()
-    assert len(copied) == len(set(copied)) == db.rows("SELECT COUNT(*) FROM t")[0][0]
+    source = db.source(snapshot_connections=3)
+    copied = rows(copy_chunks(source, db.table("t"), Limits(rows=3)))
+    in_one_page = rows(copy_chunks(source, db.table("t")))
+    assert copied.to_pylist() == in_one_page.to_pylist()
+    assert len(set(copied.column("k").to_pylist())) == copied.num_rows == db.rows("SELECT COUNT(*) FROM t")[0][0]
 
 
 @pytest.mark.parametrize("zone", ["+08:00", "-08:00"])
@@ -120,7 +123,7 @@ def test_a_page_reads_a_range_of_the_index(db: Database) -> None:
     db.execute("CREATE TABLE t (a INT, b INT, v INT, PRIMARY KEY (a, b))")
     db.execute("INSERT INTO t (a, b) VALUES " + ", ".join(f"({i // 40}, {i % 40})" for i in range(2000)))
     session = Session(db.source()._values, "shop_mysql")
-    query = page_query(read_table(session, db.table("t")), ("25", "7"), 50)
+    query = page_query(read_table(session, db.table("t")), KeyRange(("25", "7")), 50)
     session.execute("FLUSH STATUS")
     assert len(session.rows(query)) == 50
     reads = {name: int(value or 0) for name, value in session.rows("SHOW SESSION STATUS LIKE 'Handler_read%'")}
@@ -333,9 +336,9 @@ def test_a_page_that_connectorx_cannot_read_is_read_by_pymysql(db: Database, cap
     table = read_table(session, db.table("t"))
     route = ConnectorxRoute(session)
     position = SnapshotPosition(source.head())
-    fast = rows(list(copy(route, table, position, Limits(rows=1))))
+    fast = rows(list(copy(one_route(session, route), table, position, Limits(rows=1))))
     assert route.gave_up
-    assert fast.equals(rows(list(copy(PyMySqlRoute(session), table, position, Limits()))))
+    assert fast.equals(rows(list(copy(one_route(session, PyMySqlRoute(session)), table, position, Limits()))))
     assert fast.num_rows == 2
     assert "reading it with PyMySQL" in caplog.text
     assert "mysql://" not in caplog.text

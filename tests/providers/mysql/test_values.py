@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.providers.mysql.reading import Database, changes, rows
+from tests.providers.mysql.reading import Database, changes, one_route, rows
 from tidegate.changes.batch import RowKind
 from tidegate.changes.position import SnapshotPosition
 from tidegate.providers.mysql.fast import ConnectorxRoute
@@ -202,7 +202,7 @@ def test_copy_and_changes_give_what_was_written(db: Database, written: list[list
     described = read_table(session, table)
     fast = ConnectorxRoute(session)
     for route in (fast, PyMySqlRoute(session)):
-        copied = rows(list(copy(route, described, SnapshotPosition(begin), Limits(3)))).to_pylist()
+        copied = rows(list(copy(one_route(session, route), described, SnapshotPosition(begin), Limits(3)))).to_pylist()
         check(copied, written, f"copy by {type(route).__name__}")
     assert not fast.gave_up
     session.close()

@@ -28,7 +28,8 @@ def preflight(session: Session, server: Server, stored: Mapping[TableName, Posit
     problems += _tables(session, server, stored)
     if not any(isinstance(problem, PreflightError) for problem in problems):
         problems += _positions(session, server, stored, server_id)
-    return Findings(tuple(problems), (*_warnings(session, server), *_cascades(session, stored)))
+    warnings = (*_warnings(session, server), *_copy_lock(session, server, stored), *_cascades(session, stored))
+    return Findings(tuple(problems), warnings)
 
 
 def _settings(session: Session, server: Server) -> Iterator[TidegateError]:
@@ -133,6 +134,15 @@ def _positions(
         if found is not None:
             for table in concerned:
                 yield found.error(session.name, table, log)
+
+
+def _copy_lock(session: Session, server: Server, stored: Mapping[TableName, Position | None]) -> Iterator[str]:
+    """MariaDB tells the position of a snapshot; on MySQL nothing else than a lock holds the two together."""
+    if not server.mariadb and None in stored.values():
+        yield (
+            f"{session.name}: a first copy on MySQL begins with a brief lock, FLUSH TABLES WITH READ LOCK, or LOCK TABLES … READ "
+            "if the account may not: writers wait while the position of the log is noted, and while the lock waits for statements"
+        )
 
 
 def _warnings(session: Session, server: Server) -> Iterator[str]:

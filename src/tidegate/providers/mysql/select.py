@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -26,31 +27,71 @@ def expression(column: MySqlColumn) -> str:
     return _EXACT.get(column.data_type, "{}").format(quote(column.name))
 
 
-def page_query(
-    table: MySqlTable, after: Sequence[str] | None, limit: int | None, expressions: Callable[[MySqlColumn], str] = expression
-) -> str:
-    """The next rows of a copy, in the order of the key as the server has it.
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The rows whose key lies behind ``after`` (None: from the first on), up to and with ``upto`` (None: to the last).
 
-    Without a key: all rows, in any order. ``after`` is the key of the last row of the page before (:func:`key_texts`).
+    Both are keys as :func:`key_texts` gives them, and compared by the server, in the order of the columns' own collations.
     """
-    columns = ", ".join(expressions(column) for column in table.columns)
-    sql = f"SELECT {columns} FROM {quote(table.where.schema)}.{quote(table.where.name)}"
+
+    after: tuple[str, ...] | None = None
+    upto: tuple[str, ...] | None = None
+
+
+def page_query(
+    table: MySqlTable,
+    within: KeyRange,
+    limit: int | None,
+    expressions: Callable[[MySqlColumn], str] = expression,
+    more: Sequence[str] = (),
+) -> str:
+    """The first rows of a range, in the order of the key as the server has it. Without a key: all rows, in any order.
+
+    ``more`` is selected behind the columns.
+    """
+    columns = ", ".join([*(expressions(column) for column in table.columns), *more])
     if not table.schema.key:
-        return sql
-    keys = ", ".join(quote(name) for name in table.schema.key)
-    where = f" WHERE {_beyond(table.key_columns(), after)}" if after else ""
+        return f"SELECT {columns} FROM {quote(table.where.schema)}.{quote(table.where.name)}"
     page = f" LIMIT {limit}" if limit is not None else ""
-    return f"{sql} FORCE INDEX ({quote(table.index)}){where} ORDER BY {keys}{page}"
+    return f"SELECT {columns}{_from_range(table, within)} ORDER BY {_keys(table)}{page}"
 
 
-def _beyond(columns: Sequence[MySqlColumn], after: Sequence[str]) -> str:
-    """``(a, b) > (x, y)``, spelled so that the server reads a range of the index: it can't for row constructors."""
-    first, literals = columns[0], [literal(column, text) for column, text in zip(columns, after, strict=True)]
+def bound_query(table: MySqlTable, within: KeyRange, rows: int) -> str:
+    """The key of the range's row number ``rows``; none if it has fewer."""
+    keys = ", ".join(expression(column) for column in table.key_columns())
+    return f"SELECT {keys}{_from_range(table, within)} ORDER BY {_keys(table)} LIMIT 1 OFFSET {rows - 1}"
+
+
+def last_query(table: MySqlTable) -> str:
+    """The last key that there is."""
+    keys = ", ".join(expression(column) for column in table.key_columns())
+    order = ", ".join(f"{quote(name)} DESC" for name in table.schema.key)
+    return f"SELECT {keys}{_from_range(table, KeyRange())} ORDER BY {order} LIMIT 1"
+
+
+def _keys(table: MySqlTable) -> str:
+    return ", ".join(quote(name) for name in table.schema.key)
+
+
+def _from_range(table: MySqlTable, within: KeyRange) -> str:
+    columns = table.key_columns()
+    conditions = [_beyond(columns, within.after, ">", ">")] if within.after else []
+    conditions += [_beyond(columns, within.upto, "<", "<=")] if within.upto else []
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f" FROM {quote(table.where.schema)}.{quote(table.where.name)} FORCE INDEX ({quote(table.index)}){where}"
+
+
+def _beyond(columns: Sequence[MySqlColumn], key: Sequence[str], sign: str, last: str) -> str:
+    """``(a, b) > (x, y)``, spelled so that the server reads a range of the index: it can't for row constructors.
+
+    ``sign`` compares all columns but the last, which ``last`` compares.
+    """
+    first, literals = columns[0], [literal(column, text) for column, text in zip(columns, key, strict=True)]
     condition = ""
     for column, value in reversed(list(zip(columns, literals, strict=True))):
         name = quote(column.name)
-        condition = f"({name} > {value} OR ({name} = {value} AND {condition}))" if condition else f"{name} > {value}"
-    return f"{quote(first.name)} >= {literals[0]} AND {condition}" if len(columns) > 1 else condition
+        condition = f"({name} {sign} {value} OR ({name} = {value} AND {condition}))" if condition else f"{name} {last} {value}"
+    return f"{quote(first.name)} {sign}= {literals[0]} AND {condition}" if len(columns) > 1 else condition
 
 
 def key_texts(table: MySqlTable, rows: pa.Table) -> tuple[str, ...]:

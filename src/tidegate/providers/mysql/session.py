@@ -171,11 +171,17 @@ class RawStream:
             self._cursor: Any = session.driver.cursor(SSCursor)
             self._cursor.execute(sql)
 
-    def fetch(self, size: int) -> tuple[list[RawRow], bool]:
-        """The next ``size`` rows, and whether they are known to be the last."""
+    def fetch(self, most: int, size: int) -> tuple[list[RawRow], bool]:
+        """The next rows, at most ``most``, and no more once they have ``size`` bytes; and whether they are known to be the last."""
+        rows: list[RawRow] = []
         with translating(self._session.name, self._table):
-            rows = list(self._cursor.fetchmany(size))
-        self._done = len(rows) < size
+            while len(rows) < most and size > 0:
+                row = self._cursor.fetchone()
+                if row is None:
+                    self._done = True
+                    break
+                rows.append(row)
+                size -= sum([len(value) for value in row if value])
         return rows, self._done
 
     def close(self) -> None:

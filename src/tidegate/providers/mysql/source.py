@@ -18,15 +18,18 @@ from tidegate.providers.mysql.binlog.skip import Skipping, passed
 from tidegate.providers.mysql.binlog.stream import Dump, DumpRefused
 from tidegate.providers.mysql.charsets import Charsets
 from tidegate.providers.mysql.fast import fast_route
+from tidegate.providers.mysql.locate import Locator
 from tidegate.providers.mysql.log import current, fingerprint, log_status, lost, replica_id
 from tidegate.providers.mysql.lost import WAY_OUT, Lost
 from tidegate.providers.mysql.preflight import preflight
 from tidegate.providers.mysql.present import PresentTables
+from tidegate.providers.mysql.ranges import Routes
 from tidegate.providers.mysql.retention import retention
 from tidegate.providers.mysql.routes import PyMySqlRoute, Route
 from tidegate.providers.mysql.session import Server, Session
-from tidegate.providers.mysql.snapshot import View, copy, open_view
+from tidegate.providers.mysql.snapshot import copy
 from tidegate.providers.mysql.types import MySqlTable, read_table, table_kind
+from tidegate.providers.mysql.view import View, open_view
 from tidegate.sync.protocols import Findings, Limits, Window
 from tidegate.sync.retention import Retention
 
@@ -61,11 +64,8 @@ class MysqlSource:
 
     @property
     def copies_at_once(self) -> int:
-        """One."""
-        return 1
-
-    def locate(self, start: str) -> BinlogPosition:
-        raise NotImplementedError
+        """As many as there may be connections for copies; alone, a table is read over all of them."""
+        return int(self._values["snapshot_connections"])
 
     def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
         """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
@@ -110,13 +110,27 @@ class MysqlSource:
                 connection=self._name,
                 setting="write_mode, conflict_mode",
             )
-        view = open_view(self._values, self._name, self._flavour(), described, self._replica_id())
+        connections = self._values["snapshot_connections"] if consistent else 1
+        view = open_view(self._values, self._name, self._flavour(), described, self._replica_id(), connections)
         if consistent:
             self._close_view()
             self._view = view
         else:
             view.close()
         return {table: SnapshotPosition(view.low) for table in tables}
+
+    def locate(self, start: str) -> BinlogPosition:
+        """``latest``, a place in the log (``binlog.000003:4711``), or the first transaction not older than a time (ISO 8601).
+
+        A time is looked for from the last file on that was begun before it. ConfigError if the log has no such place: it was
+        purged, lies inside a transaction, or is still to come.
+        """
+        if start.strip() == "latest":
+            return self.head()
+        session, server_id = self._session(), self._replica_id()
+        file, offset = Locator(session, self._values, server_id).find(start)
+        mark = fingerprint(session, file, offset, server_id)
+        return BinlogPosition(file, offset, self._flavour().identity, fingerprint=mark)
 
     def head(self) -> BinlogPosition:
         """The end of the log as it is now."""
@@ -195,7 +209,7 @@ class MysqlSource:
 
     def _copy(self, table: MySqlTable, position: SnapshotPosition, limits: Limits) -> Iterator[Chunk]:
         if self._view is not None and self._view.low == position.low:
-            yield from copy(PyMySqlRoute(self._view.session), table, position, limits)
+            yield from copy(self._view.routes(), table, position, limits)
             return
         if not table.schema.key:
             raise PositionLost(
@@ -204,11 +218,14 @@ class MysqlSource:
                 table=table.name,
                 position=position,
             )
-        session = Session(self._values, self._name)
-        try:
-            yield from copy(self._route(session, table), table, position, limits)
-        finally:
-            session.close()
+        with contextlib.ExitStack() as sessions:
+
+            def session() -> Session:
+                return sessions.enter_context(contextlib.closing(Session(self._values, self._name)))
+
+            control, count = session(), max(1, self._values["snapshot_connections"] // limits.share)
+            routes = Routes(control, count, lambda: self._route(session() if count > 1 else control, table))
+            yield from copy(routes, table, position, limits)
 
     def _route(self, session: Session, table: MySqlTable) -> Route:
         return fast_route(session, table) or PyMySqlRoute(session)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pymysql
 
-from tests.providers.mysql.reading import NAME, Database, rows
+from tests.providers.mysql.reading import NAME, Database, one_route, rows
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
 from tidegate.providers.mysql.binlog.query import Query
 from tidegate.providers.mysql.ddl.altered import Altered, Dialect
@@ -44,7 +44,9 @@ class Followed:
 
     def read(self) -> Any:
         start = SnapshotPosition(BinlogPosition("binlog.000001", 4, "any"))
-        return rows(list(copy(PyMySqlRoute(self.session), read_table(self.session, self.name), start, Limits())))
+        return rows(
+            list(copy(one_route(self.session, PyMySqlRoute(self.session)), read_table(self.session, self.name), start, Limits()))
+        )
 
     def effects(self, text: str) -> list[Effect]:
         return self.history.effects(Query(self.db.name, text), {self.table.where: self.table})

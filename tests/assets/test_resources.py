@@ -6,12 +6,12 @@ import typing
 import dagster as dg
 import pytest
 
-from tidegate.assets import ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
+from tidegate.assets import CdcFilesResource, ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
 from tidegate.providers.system import systems
 
 pytestmark = pytest.mark.dagster
 
-RESOURCES: list[type[TidegateResource]] = [MysqlResource, PostgresResource, ChangeFilesResource]
+RESOURCES: list[type[TidegateResource]] = [MysqlResource, PostgresResource, ChangeFilesResource, CdcFilesResource]
 
 
 def test_every_system_has_a_resource() -> None:

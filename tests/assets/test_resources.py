@@ -6,12 +6,25 @@ import typing
 import dagster as dg
 import pytest
 
-from tidegate.assets import BinlogFilesResource, ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
+from tidegate.assets import (
+    BinlogFilesResource,
+    CdcFilesResource,
+    ChangeFilesResource,
+    MysqlResource,
+    PostgresResource,
+    TidegateResource,
+)
 from tidegate.providers.system import systems
 
 pytestmark = pytest.mark.dagster
 
-RESOURCES: list[type[TidegateResource]] = [MysqlResource, PostgresResource, ChangeFilesResource, BinlogFilesResource]
+RESOURCES: list[type[TidegateResource]] = [
+    MysqlResource,
+    PostgresResource,
+    ChangeFilesResource,
+    CdcFilesResource,
+    BinlogFilesResource,
+]
 
 
 def test_every_system_has_a_resource() -> None:

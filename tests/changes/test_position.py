@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tidegate.changes.position import (
     BinlogPosition,
+    FileMark,
+    LinesPosition,
     OffsetsPosition,
     Order,
     Position,
@@ -30,6 +32,7 @@ positions: st.SearchStrategy[Position] = st.one_of(
     st.builds(SegmentPosition, texts, st.integers(0, 9), st.one_of(st.none(), binlogs)),
     st.builds(SplitsPosition, texts, st.frozensets(texts)),
     st.builds(OffsetsPosition, texts, st.dictionaries(texts, st.integers(0, 9))),
+    st.builds(LinesPosition, texts, st.dictionaries(texts, st.builds(FileMark, texts, st.integers(0, 9))), st.integers(0, 2)),
 )
 
 
@@ -44,6 +47,10 @@ def test_the_order_of_two_positions_is_the_same_seen_from_both(left: Position, r
     assert right.compare(left) == mirror[left.compare(right)] or isinstance(left, SnapshotPosition) != isinstance(
         right, SnapshotPosition
     )
+
+
+def lines(forgotten: int = 0, /, **offsets: int) -> LinesPosition:
+    return LinesPosition("canal", {key: FileMark(f"{key}.json", offset) for key, offset in offsets.items()}, forgotten)
 
 
 def at(file: str, offset: int, server: str = "s", fingerprint: str = "") -> BinlogPosition:
@@ -66,10 +73,18 @@ def at(file: str, offset: int, server: str = "s", fingerprint: str = "") -> Binl
         (SnapshotPosition(at("b.000001", 4, "t")), at("b.000001", 4), "incomparable"),
         (SegmentPosition("a", 1), SegmentPosition("a", 2), "before"),
         (SegmentPosition("a", 1), SegmentPosition("b", 2), "incomparable"),
+        (SegmentPosition("a", 1, at("b.000001", 4)), at("b.000001", 5), "before"),
+        (SegmentPosition("a", 1, at("b.000001", 4)), at("b.000001", 4), "equal"),
+        (SegmentPosition("a", 1), at("b.000001", 4), "incomparable"),
         (SplitsPosition("q", frozenset("a")), SplitsPosition("q", frozenset("ab")), "before"),
         (SplitsPosition("q", frozenset("a")), SplitsPosition("q", frozenset("b")), "incomparable"),
         (OffsetsPosition("t", {"1": 5}), OffsetsPosition("t", {"1": 5, "2": 1}), "before"),
         (OffsetsPosition("t", {"1": 5}), OffsetsPosition("t", {"2": 1}), "incomparable"),
+        (lines(a=5), lines(a=5, b=1), "before"),
+        (lines(a=5), lines(a=4, b=1), "incomparable"),
+        (lines(a=5), lines(1, b=1), "before"),
+        (lines(a=5, b=1), lines(1, b=1), "before"),
+        (lines(a=5), LinesPosition("maxwell", lines(a=5).files), "incomparable"),
     ],
 )
 def test_order(left: Position, right: Position, order: Order) -> None:

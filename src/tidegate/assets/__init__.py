@@ -2,11 +2,19 @@
 
 from tidegate.assets.doctor import build_doctor_checks
 from tidegate.assets.io_manager import TidegateIOManager
-from tidegate.assets.resources import BinlogFilesResource, ChangeFilesResource, MysqlResource, PostgresResource, TidegateResource
+from tidegate.assets.resources import (
+    BinlogFilesResource,
+    CdcFilesResource,
+    ChangeFilesResource,
+    MysqlResource,
+    PostgresResource,
+    TidegateResource,
+)
 from tidegate.assets.sync import TableTranslator, tidegate_assets
 
 __all__ = [
     "BinlogFilesResource",
+    "CdcFilesResource",
     "ChangeFilesResource",
     "MysqlResource",
     "PostgresResource",

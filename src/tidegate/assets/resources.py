@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from tidegate.providers.binlogfiles import connection as binlogfiles
+from tidegate.providers.cdcfiles import connection as cdcfiles
 from tidegate.providers.changefiles import connection as changefiles
 from tidegate.providers.mysql import connection as mysql
 from tidegate.providers.postgres import connection as postgres
@@ -127,3 +128,22 @@ class BinlogFilesResource(TidegateResource):
     ddl: str | None = _declared(binlogfiles.SYSTEM, "ddl")
     storage_options: str | None = _declared(binlogfiles.SYSTEM, "storage_options")
     storage_secrets: str | None = _declared(binlogfiles.SYSTEM, "storage_secrets")
+
+
+class CdcFilesResource(TidegateResource):
+    """Files of change records that Debezium, Canal or Maxwell wrote, as the source of a sync."""
+
+    system: ClassVar[System] = cdcfiles.SYSTEM
+
+    url: str = _declared(cdcfiles.SYSTEM, "url")
+    storage_options: str | None = _declared(cdcfiles.SYSTEM, "storage_options")
+    storage_secrets: str | None = _declared(cdcfiles.SYSTEM, "storage_secrets")
+    format: str = _declared(cdcfiles.SYSTEM, "format")
+    order: str = _declared(cdcfiles.SYSTEM, "order")
+    ddl: str | None = _declared(cdcfiles.SYSTEM, "ddl")
+    table: str | None = _declared(cdcfiles.SYSTEM, "table")
+    time_zone: str | None = _declared(cdcfiles.SYSTEM, "time_zone")
+    decimal_mode: str | None = _declared(cdcfiles.SYSTEM, "decimal_mode")
+    time_mode: str | None = _declared(cdcfiles.SYSTEM, "time_mode")
+    binary_mode: str = _declared(cdcfiles.SYSTEM, "binary_mode")
+    broken_lines: str = _declared(cdcfiles.SYSTEM, "broken_lines")

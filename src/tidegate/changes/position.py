@@ -6,6 +6,7 @@ resolution of a second, and sessions can set it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -44,6 +45,8 @@ class BinlogPosition:
         return int(self.file.rpartition(".")[2])
 
     def compare(self, other: Position) -> Order:
+        if isinstance(other, SegmentPosition):
+            return "incomparable" if other.origin is None else self.compare(other.origin)
         if not isinstance(other, BinlogPosition) or self.server != other.server:
             return "incomparable"
         if self.file.rpartition(".")[0] != other.file.rpartition(".")[0]:
@@ -85,7 +88,8 @@ class SnapshotPosition:
 class SegmentPosition:
     """Change files: everything up to and with segment number ``segment`` of ``stream`` has been applied (0: nothing yet).
 
-    ``origin`` is where the recorded source stood at the end of that segment, so that a live reader can go on from there.
+    ``origin`` is where the recorded source stood at the end of that segment, so that a live reader can go on from there; it is by
+    this that a segment's position compares with the log's own.
     """
 
     tag: ClassVar[str] = "segment"
@@ -94,6 +98,8 @@ class SegmentPosition:
     origin: BinlogPosition | None = None
 
     def compare(self, other: Position) -> Order:
+        if isinstance(other, BinlogPosition):
+            return "incomparable" if self.origin is None else self.origin.compare(other)
         if not isinstance(other, SegmentPosition) or self.stream != other.stream:
             return "incomparable"
         return _order(self.segment, other.segment)
@@ -140,7 +146,59 @@ class OffsetsPosition:
         return ", ".join(f"{name}:{offset}" for name, offset in sorted(self.offsets.items()))
 
 
-Position = BinlogPosition | SnapshotPosition | SegmentPosition | SplitsPosition | OffsetsPosition
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """How far a file of lines was read: ``offset`` bytes (of what is in it, if it is compressed), ``lines`` lines.
+
+    ``size`` is the file's own size when nothing in it was left to read; 0 if something was. Of that size still, it has nothing new.
+    """
+
+    name: str
+    offset: int
+    lines: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinesPosition:
+    """Files of change records that others write, one a line.
+
+    ``files`` maps a file's identity, a hash of how it begins, to how far it was read: a renamed file is the same, a replaced one is
+    another. Files that are long gone are dropped from it, each time of which counts in ``forgotten``. ``tables`` holds, by table,
+    what the source keeps to recognise repeated records; it is carried and not compared. ``format`` is the records' format.
+    """
+
+    tag: ClassVar[str] = "lines"
+    format: str
+    files: Mapping[str, FileMark] = field(default_factory=dict)
+    forgotten: int = 0
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+    def compare(self, other: Position) -> Order:
+        if not isinstance(other, LinesPosition) or self.format != other.format:
+            return "incomparable"
+        orders = {_order(self._offset(key, other), other._offset(key, self)) for key in {*self.files, *other.files}} - {"equal"}
+        return orders.pop() if len(orders) == 1 else "incomparable" if orders else "equal"
+
+    def _offset(self, key: str, other: LinesPosition) -> float:
+        """How far this position has the file. One that it has forgotten since ``other`` was taken was read whole."""
+        if key in self.files:
+            return self.files[key].offset
+        return math.inf if self.forgotten > other.forgotten else 0
+
+    def __str__(self) -> str:
+        if not self.files:
+            return "before the first file"
+        last = list(self.files.values())[-1]
+        return f"{last.name}:{last.lines + 1}" if last.lines or not last.offset else f"{last.name}, byte {last.offset}"
+
+
+Position = BinlogPosition | SnapshotPosition | SegmentPosition | SplitsPosition | OffsetsPosition | LinesPosition
+
+
+def in_log(position: Position | None) -> Position | None:
+    """The position in the origin's log that a captured segment stands for; any other as it is."""
+    return position.origin or position if isinstance(position, SegmentPosition) else position
 
 
 def to_json(position: Position) -> dict[str, Any]:
@@ -172,6 +230,9 @@ def from_json(value: Mapping[str, Any]) -> Position:
             return SplitsPosition(fields["query"], frozenset(fields["done"]))
         case "offsets":
             return OffsetsPosition(fields["topic"], dict(fields["offsets"]))
+        case "lines":
+            files = {key: FileMark(**mark) for key, mark in fields["files"].items()}
+            return LinesPosition(fields["format"], files, fields["forgotten"], dict(fields["tables"]))
         case kind:
             raise ConfigError(f"a stored position of the unknown kind {kind!r}: it was written by a newer tidegate")
 

@@ -31,7 +31,7 @@ from tests.providers.changefiles.streams import (
     stream_of,
 )
 from tidegate.changes.batch import KIND, Chunk, RowKind
-from tidegate.changes.position import SegmentPosition
+from tidegate.changes.position import SegmentPosition, SplitsPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, CorruptSegment, PositionLost, PreflightError, SchemaError
 from tidegate.sync.protocols import Limits, Window
@@ -210,7 +210,8 @@ def test_positions_that_are_not_this_streams_are_found_before_reading(url: Path)
     for position, message in (
         (SegmentPosition("another", 1), "belongs to the stream another"),
         (SegmentPosition(stream, 6), "ends with segment 5"),
-        (binlog(4), "not one of change files"),
+        (SplitsPosition("a query"), "not one of change files"),
+        (binlog(4), "the stream begins with segment 1, after that position"),
     ):
         (problem,) = source.preflight({ORDERS: position}).problems
         assert isinstance(problem, PositionLost)
@@ -316,8 +317,8 @@ def test_a_manifest_that_was_edited_or_cut_is_refused(url: Path) -> None:
     path.write_text(text[:100])
     with pytest.raises(CorruptSegment, match=r"00000002\.json is no manifest"):
         replay(open_source(url))
-    path.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(ConfigError, match="has format 2; this tidegate reads format 1"):
+    path.write_text(text.replace('"format": 1', '"format": 3'))
+    with pytest.raises(ConfigError, match="has format 3; this tidegate reads format 2"):
         replay(open_source(url))
 
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, TIME, ChangeBatch, RowKind, concat
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, TIME, ChangeBatch, RowKind, TableEventKind, concat
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import CorruptSegment, EventRefused
-from tidegate.providers.changefiles.manifest import DataFile, Phase
+from tidegate.providers.changefiles.manifest import DataFile, Phase, StoredEvent
 from tidegate.providers.changefiles.store import Store
 
 FOLDER = "data"
@@ -54,6 +54,8 @@ class SegmentWriter:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lanes: dict[tuple[TableName, Phase], _Lane] = {}
+        self.events: list[StoredEvent] = []
+        """What happened to whole tables, in order."""
 
     def add(self, batch: ChangeBatch, phase: Phase) -> None:
         """Take the next rows of a table; ``batch.schema.table`` is the name that they are stored under."""
@@ -65,6 +67,14 @@ class SegmentWriter:
         lane.add(batch)
         if sum(lane.pending_bytes for lane in self._lanes.values()) >= PENDING_BYTES:
             max(self._lanes.values(), key=lambda lane: lane.pending_bytes).flush()
+
+    def happen(
+        self, table: TableName, kind: TableEventKind, what: str, column: Column | None = None, value: pa.Scalar | None = None
+    ) -> None:
+        """Take an event of a whole table at its place: the files that its rows stand in end here."""
+        lanes = [lane for (name, _), lane in self._lanes.items() if name == table]
+        before = sum(lane.end() for lane in lanes)
+        self.events.append(StoredEvent(table, kind, what, before, column, value))
 
     def finish(self) -> tuple[DataFile, ...]:
         """Write what is left; the files, durable and in source order per table."""
@@ -108,9 +118,14 @@ class _Lane:
         if self._file.bytes >= FILE_BYTES:
             self._end_file()
 
-    def finish(self) -> list[DataFile]:
+    def end(self) -> int:
+        """End the file that is being written; how many there are."""
         self.flush()
         self._end_file()
+        return len(self._done)
+
+    def finish(self) -> list[DataFile]:
+        self.end()
         return self._done
 
     def discard(self) -> None:

@@ -6,6 +6,7 @@ chain. What holds for the whole stream (its tables, where each stands) is carrie
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from tidegate.changes.batch import RowKind
+import pyarrow as pa
+
+from tidegate.changes.batch import RowKind, TableEventKind
 from tidegate.changes.position import BinlogPosition, Position, SegmentPosition, from_json, to_json
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError, CorruptSegment
 from tidegate.sync.protocols import Entry
 
-FORMAT = 1
-"""The version of the format that is written; a reader takes this and every lower one."""
+FORMAT = 2
+"""The version of the format; a reader takes this and every lower one. 2 brought events of whole tables: a segment without any is
+written as 1, since a reader of 1 loses nothing by it."""
 
 Phase = Literal["snapshot", "changes"]
 """Rows of a first copy (all of them inserts), or changes from the log."""
@@ -57,6 +61,18 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """What happened to a whole table in a segment; ``before`` of the segment's files of the table come before it."""
+
+    table: TableName
+    kind: TableEventKind
+    what: str
+    before: int
+    column: Column | None = None
+    value: pa.Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TableState:
     """A table of the stream at the end of a segment."""
 
@@ -82,6 +98,7 @@ class Manifest:
     fence: int = 0
     """The fence of the lease under which it, or the newest segment of a lease before it, was committed."""
     files: tuple[DataFile, ...] = ()
+    events: tuple[StoredEvent, ...] = ()
     after: Mapping[TableName, Position] = field(default_factory=dict)
     """Where the tables that this segment moves on stood before it."""
     entries: Mapping[TableName, Entry] = field(default_factory=dict)
@@ -105,7 +122,7 @@ class Manifest:
     def _body(self) -> dict[str, Any]:
         schemas = _Schemas()
         body = {
-            "format": FORMAT,
+            "format": FORMAT if self.events else 1,
             "stream": self.stream,
             "number": self.number,
             "token": self.token,
@@ -116,6 +133,7 @@ class Manifest:
             "fence": self.fence,
             "end": to_json(self.end),
             "files": [_file_json(item, schemas) for item in self.files],
+            **({"events": [_event_json(item) for item in self.events]} if self.events else {}),
             "after": [{"table": _name(table), "position": to_json(position)} for table, position in self.after.items()],
             "entries": [_entry_json(entry, schemas) for entry in self.entries.values()],
             "tables": [{"schema": schemas.id(state.schema), "events": state.events} for state in self.tables.values()],
@@ -131,7 +149,7 @@ class Manifest:
             version = body["format"]
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise CorruptSegment(f"{name} is no manifest of a segment", connection=connection) from error
-        if version != FORMAT:
+        if not isinstance(version, int) or not 1 <= version <= FORMAT:
             raise ConfigError(f"{name} has format {version}; this tidegate reads format {FORMAT}", connection=connection)
         if checksum != _checksum(body):
             raise CorruptSegment(f"{name} differs from its own checksum", connection=connection)
@@ -148,6 +166,7 @@ class Manifest:
             run=body["run"],
             fence=body["fence"],
             files=tuple(_file(item, schemas) for item in body["files"]),
+            events=tuple(_event(item) for item in body.get("events", ())),
             after={TableName(*item["table"]): from_json(item["position"]) for item in body["after"]},
             entries={entry.table: entry for entry in entries},
             tables={state.schema.table: state for state in tables},
@@ -219,6 +238,37 @@ def _file(value: Mapping[str, Any], schemas: Mapping[str, TableSchema]) -> DataF
         sha256=value["sha256"],
         newest=None if value["newest"] is None else datetime.fromisoformat(value["newest"]),
     )
+
+
+def _event_json(item: StoredEvent) -> dict[str, Any]:
+    return {
+        "table": _name(item.table),
+        "kind": item.kind,
+        "what": item.what,
+        "before": item.before,
+        "column": None if item.column is None else item.column.to_json(),
+        "value": None if item.value is None else _packed(item.value),
+    }
+
+
+def _event(value: Mapping[str, Any]) -> StoredEvent:
+    column = None if value["column"] is None else Column.from_json(value["column"])
+    filled = None if value["value"] is None else _unpacked(value["value"])
+    return StoredEvent(TableName(*value["table"]), value["kind"], value["what"], value["before"], column, filled)
+
+
+def _packed(value: pa.Scalar) -> str:
+    """The value as an Arrow stream of one row in base64: exact, whatever its type."""
+    table = pa.table({"value": pa.array([value.as_py()], value.type) if value.is_valid else pa.nulls(1, value.type)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def _unpacked(text: str) -> pa.Scalar:
+    with pa.ipc.open_stream(base64.b64decode(text)) as reader:
+        return reader.read_all().column("value")[0]
 
 
 def _entry_json(entry: Entry, schemas: _Schemas) -> dict[str, Any]:

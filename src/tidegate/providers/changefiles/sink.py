@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch, RowKind
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError, SchemaError, TidegateError
 from tidegate.providers.changefiles import datafile
 from tidegate.providers.changefiles.ledger import ChangeFilesLedger
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _AS_IT_IS = "change files keep the change log as it is; use write_mode='append'"
 _MERGED = "nothing is merged into change files: set it where they are replayed into a table"
+_NO_SHADOW = "segments are never changed once they are committed: capture the table into a new folder"
 _ONE_WRITER = "rows go into a table's file in source order, by one writer; leave it out"
 
 CAPABILITIES = Capabilities(
@@ -63,6 +64,7 @@ CAPABILITIES = Capabilities(
         "soft_delete_column": _MERGED,
         "parallelism": _ONE_WRITER,
     },
+    follows=frozenset(("truncated", "column_added")),
     defaults={"batch_rows": 100_000, "batch_bytes": 32 * 1024 * 1024, "max_retries": 3, "retry_wait": 1.0},
 )
 
@@ -108,6 +110,13 @@ class ChangeFilesSink:
     def prepare(self, target: Target, preparation: Preparation) -> None:
         """Make the folder; a table begins with its first rows."""
         self._ledger.setup()
+
+    def shadow(self, target: Target) -> Target:
+        """Never asked for: capabilities don't have it."""
+        raise ConfigError(_NO_SHADOW, connection=self._name, table=target.table)
+
+    def drop_shadow(self, target: Target) -> None:
+        """There never is one."""
 
     def begin(
         self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
@@ -172,11 +181,28 @@ class ChangeFilesLoad:
         """Never asked for: ``initial='replace'`` is refused."""
         raise ConfigError(CAPABILITIES.refusals["initial=replace"], table=target.table, setting="initial")
 
+    def truncate(self, target: Target) -> WriteResult:
+        """Stored as what happened to the table: a replay empties its own target here."""
+        self._writer.happen(target.table, "truncated", "the table was emptied")
+        return WriteResult()
+
+    def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
+        """Stored as what happened to the table, with the value: a replay fills its own target here."""
+        schema = self._schemas[target.table]
+        if column.name not in schema.names:
+            self._schemas[target.table] = replace(schema, columns=(*schema.columns, column))
+        self._writer.happen(target.table, "column_added", f"the column {column.name} was added", column, value)
+        return WriteResult()
+
+    def swap(self, target: Target, shadow: Target) -> None:
+        """Never asked for: capabilities don't have it."""
+        raise ConfigError(_NO_SHADOW, table=target.table)
+
     def commit(self, entries: Sequence[Entry]) -> None:
-        files = self._writer.finish()
-        if not files and self._lease is not None and not entries:
+        files, events = self._writer.finish(), self._writer.events
+        if not files and not events and self._lease is not None and not entries:
             return
-        manifest = self._stream.commit(self._lease, files=files, entries=entries, schemas=self._schemas)
+        manifest = self._stream.commit(self._lease, files=files, events=events, entries=entries, schemas=self._schemas)
         log.debug("segment %d: %d files, %d bytes", manifest.number, len(files), sum(item.bytes for item in files))
 
     def abort(self) -> None:

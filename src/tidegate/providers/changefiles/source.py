@@ -2,20 +2,23 @@
 
 A stream begins with a first copy, whose rows are inserts like any other here, and goes on with changes. Where the two overlap, a
 change may meet a row that has it already, or a row that is gone: merged by key, the end is the same.
+
+A table that was followed live goes on from segments: where it stands in the log of its server is found among them, and of the
+segment that holds that place the rows before it are left out, by the log's positions that captured rows carry (``handover``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.changes.batch import ChangeBatch, Chunk, RowKind, concat
-from tidegate.changes.position import Position, SegmentPosition
+from tidegate.changes.batch import ChangeBatch, Chunk, RowKind, TableEvent, concat
+from tidegate.changes.position import BinlogPosition, Position, SegmentPosition
 from tidegate.changes.schema import TableName, TableSchema
-from tidegate.errors import PositionLost, PreflightError, SchemaError, TidegateError
-from tidegate.providers.changefiles import datafile
+from tidegate.errors import ConfigError, PositionLost, PreflightError, SchemaError, TidegateError
+from tidegate.providers.changefiles import datafile, handover
 from tidegate.providers.changefiles.manifest import DataFile, Manifest
 from tidegate.providers.changefiles.store import open_store
 from tidegate.providers.changefiles.stream import Stream
@@ -41,6 +44,15 @@ class ChangeFilesSource:
     def name(self) -> str:
         return self._name
 
+    @property
+    def copies_at_once(self) -> int:
+        """1: nothing is copied, changes are read."""
+        return 1
+
+    def current(self, position: Position, table: TableName) -> Position:
+        """The same."""
+        return position
+
     def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
         try:
             view = self._look()
@@ -51,7 +63,7 @@ class ChangeFilesSource:
         for table, position in stored.items():
             try:
                 self._schema(view, table)
-                numbers.append(self._check(view, table, position))
+                numbers.append(self._check(view, table, position).segment)
             except TidegateError as error:
                 problems.append(error)
         if not problems:
@@ -65,7 +77,7 @@ class ChangeFilesSource:
     def estimate(self, table: TableName, after: Position | None) -> int | None:
         """Exact: the changes between the position and :meth:`head`, by the manifests."""
         head = self._head(self._view or self._look())
-        done = after.segment if isinstance(after, SegmentPosition) else 0
+        done = self._check(self._view or self._look(), table, after).segment
         return max(self._events(table, head) - self._events(table, done), 0)
 
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:
@@ -74,6 +86,22 @@ class ChangeFilesSource:
         for table in tables:
             self._schema(view, table)
         return {table: SegmentPosition(view.newest.stream) for table in tables}
+
+    def locate(self, start: str) -> Position:
+        """``latest``, or ``segment 7``: after that segment."""
+        view = self._look()
+        if start == "latest":
+            return view.newest.end
+        word, _, number = start.partition(" ")
+        if word != "segment" or not number.isdigit():
+            what = f"{start!r} is neither latest nor a segment; a stream can't be searched by time"
+            raise ConfigError(what, connection=self._name, setting="start='latest' or 'segment N'")
+        if not view.first <= int(number) + 1 <= view.newest.number + 1:
+            what = f"no beginning after segment {number}: the stream has {view.first} to {view.newest.number}"
+            raise ConfigError(what, connection=self._name, setting="start")
+        if int(number) < view.first:
+            return SegmentPosition(view.newest.stream, int(number))
+        return self._stream.manifest(int(number)).end
 
     def head(self) -> SegmentPosition:
         """The last segment, or the last that one run may reach: ``segments_per_run`` past the table that is furthest behind,
@@ -88,20 +116,27 @@ class ChangeFilesSource:
         until = window.until if isinstance(window.until, SegmentPosition) else self.head()
         view = self._view or self._look()
         after = {table: self._check(view, table, position) for table, position in window.after.items()}
-        first = min(after.values(), default=until.segment)
+        first = min((reached.segment for reached in after.values()), default=until.segment)
         chunk = _Pending(limits)
-        end = SegmentPosition(view.newest.stream, first)
+        end, schemas = SegmentPosition(view.newest.stream, first), dict[TableName, TableSchema]()
         for manifest in self._stream.after(first, until.segment):
-            files = [item for item in manifest.files if after.get(item.table, manifest.number) < manifest.number]
-            if chunk.batches and not chunk.fits(files):
-                yield chunk.take(end)
-            for item in files:
+            wanted = {table for table, reached in after.items() if reached.segment < manifest.number}
+            if chunk.parts and not chunk.fits([item for item in manifest.files if item.table in wanted]):
+                yield chunk.take(end, schemas)
+            for item in _in_order(manifest, wanted):
+                if isinstance(item, TableEvent):
+                    handover.check_event(item, after[item.table], manifest, self._name)
+                    chunk.happen(item)
+                    continue
                 for batch in datafile.read(self._stream.store, item, manifest.number, self._name):
-                    yield from chunk.add(batch)
+                    rest = handover.past(batch, after[item.table], manifest, self._name)
+                    if rest.num_rows:
+                        yield from chunk.add(rest)
                 self._saw(item)
             end = manifest.end
+            schemas = {table: manifest.tables[table].schema for table in after if table in manifest.tables}
         self._reached = until.segment
-        yield chunk.take(until)
+        yield chunk.take(until, schemas)
 
     def lag_seconds(self) -> float | None:
         if self._reached >= self._look().newest.number:
@@ -136,11 +171,13 @@ class ChangeFilesSource:
             raise SchemaError(f"not in the stream; its tables are {there}", connection=self._name, table=table)
         return view.newest.tables[table].schema
 
-    def _check(self, view: _View, table: TableName, position: Position | None) -> int:
-        """The number of the last segment that the table has. PositionLost for a position that isn't one of this stream."""
+    def _check(self, view: _View, table: TableName, position: Position | None) -> handover.Reached:
+        """The last segment that the table has. PositionLost for a position from which the stream can't go on."""
         newest = view.newest
         if position is None:
             position = SegmentPosition(newest.stream)
+        if isinstance(position, BinlogPosition):
+            return handover.find(self._stream, view.first, newest, table, position, self._name)
         if not isinstance(position, SegmentPosition):
             what = "the stored position is not one of change files: this sync read another source before"
         elif position.stream != newest.stream:
@@ -152,7 +189,7 @@ class ChangeFilesSource:
         elif position.segment + 1 < view.first:
             what = f"the stream begins with segment {view.first} now: the ones before were removed"
         else:
-            return position.segment
+            return handover.Reached(position.segment)
         raise PositionLost(
             what, connection=self._name, table=table, position=position, setting="url, or another sync and target table"
         )
@@ -181,7 +218,7 @@ class _Pending:
     """A chunk being filled."""
 
     limits: Limits
-    batches: list[ChangeBatch] = field(default_factory=list)
+    parts: list[ChangeBatch | TableEvent] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
 
@@ -202,36 +239,64 @@ class _Pending:
             stop = min(start + max(room, 0), batch.num_rows)
             if start < stop < batch.num_rows and kinds[stop - 1] == RowKind.UPDATE_BEFORE:
                 stop -= 1
-            if stop == start and self.batches:
-                yield self.take(None)
+            if stop == start and self.parts:
+                yield self.take(None, {})
                 continue
             if stop == start:
                 # A row, or an update, that is larger than a chunk travels alone.
                 stop = start + (2 if kinds[start] == RowKind.UPDATE_BEFORE else 1)
             piece = batch.slice(start, stop - start)
-            self.batches.append(piece)
+            self.parts.append(piece)
             self.rows += piece.num_rows
             self.bytes += piece.nbytes
             start = stop
 
-    def take(self, end: Position | None) -> Chunk:
+    def happen(self, event: TableEvent) -> None:
+        """Take an event."""
+        self.parts.append(event)
+
+    def take(self, end: Position | None, schemas: Mapping[TableName, TableSchema]) -> Chunk:
         """The chunk, joined to one batch per table and schema; what follows begins anew."""
-        chunk = Chunk(tuple(_joined(self.batches)), end)
-        self.batches, self.rows, self.bytes = [], 0, 0
+        chunk = Chunk(tuple(_joined(self.parts)), end, schemas)
+        self.parts, self.rows, self.bytes = [], 0, 0
         return chunk
 
 
-def _joined(batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
-    """Runs of batches of one table and schema as one batch each, in source order per table: larger batches load faster."""
-    runs: list[list[ChangeBatch]] = []
+def _in_order(manifest: Manifest, tables: Collection[TableName]) -> Iterator[DataFile | TableEvent]:
+    """A segment's files and events of tables, in source order per table."""
+    waiting = [event for event in manifest.events if event.table in tables]
+    seen: dict[TableName, int] = {}
+
+    def due(table: TableName | None) -> Iterator[TableEvent]:
+        for event in list(waiting):
+            if table is None or (event.table == table and event.before <= seen.get(table, 0)):
+                waiting.remove(event)
+                yield TableEvent(event.table, event.kind, event.what, f"segment {manifest.number}", event.column, event.value)
+
+    for item in manifest.files:
+        if item.table in tables:
+            yield from due(item.table)
+            yield item
+            seen[item.table] = seen.get(item.table, 0) + 1
+    yield from due(None)
+
+
+def _joined(parts: Sequence[ChangeBatch | TableEvent]) -> list[ChangeBatch | TableEvent]:
+    """Runs of batches of one table and schema as one batch each, in source order per table: larger batches load faster. None goes
+    past an event of its table."""
+    runs: list[list[ChangeBatch] | TableEvent] = []
     latest: dict[TableName, list[ChangeBatch]] = {}
-    for batch in batches:
-        run = latest.get(batch.schema.table)
-        if run is None or run[0].schema != batch.schema:
-            run = latest[batch.schema.table] = []
+    for part in parts:
+        if isinstance(part, TableEvent):
+            runs.append(part)
+            latest.pop(part.table, None)
+            continue
+        run = latest.get(part.schema.table)
+        if run is None or run[0].schema != part.schema:
+            run = latest[part.schema.table] = []
             runs.append(run)
-        run.append(batch)
-    return [concat(run) for run in runs]
+        run.append(part)
+    return [run if isinstance(run, TableEvent) else concat(run) for run in runs]
 
 
 def open_source(values: Mapping[str, Any], name: str) -> ChangeFilesSource:

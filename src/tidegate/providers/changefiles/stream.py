@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import ConfigError, CorruptSegment, LeaseLost, PositionLost
-from tidegate.providers.changefiles.manifest import DataFile, Manifest, TableState
+from tidegate.providers.changefiles.manifest import DataFile, Manifest, StoredEvent, TableState
 from tidegate.providers.changefiles.store import Store
 from tidegate.sync.protocols import Entry, Lease
 
@@ -95,6 +95,7 @@ class Stream:
         lease: Lease | None,
         *,
         files: Sequence[DataFile] = (),
+        events: Sequence[StoredEvent] = (),
         entries: Sequence[Entry] = (),
         schemas: Mapping[TableName, TableSchema] | None = None,
     ) -> Manifest:
@@ -107,7 +108,7 @@ class Stream:
         while True:
             last = self.newest()
             self._check_owner(last, lease)
-            manifest = _successor(last, lease, files, entries, schemas or {})
+            manifest = _successor(last, lease, files, events, entries, schemas or {})
             try:
                 self.store.create(manifest_name(manifest.number), manifest.dump())
             except FileExistsError:
@@ -134,6 +135,7 @@ def _successor(
     last: Manifest | None,
     lease: Lease | None,
     files: Sequence[DataFile],
+    events: Sequence[StoredEvent],
     entries: Sequence[Entry],
     schemas: Mapping[TableName, TableSchema],
 ) -> Manifest:
@@ -147,8 +149,8 @@ def _successor(
         known[entry.table] = replace(entry, schema=schema, at=now)
     tables = dict(last.tables) if last else {}
     for table, schema in schemas.items():
-        events = tables[table].events if table in tables else 0
-        tables[table] = TableState(schema, events + sum(item.events for item in files if item.table == table))
+        before = tables[table].events if table in tables else 0
+        tables[table] = TableState(schema, before + sum(item.events for item in files if item.table == table))
     return Manifest(
         stream=last.stream if last else uuid.uuid4().hex,
         number=last.number + 1 if last else 1,
@@ -159,6 +161,7 @@ def _successor(
         run=entries[0].run if entries else "",
         fence=lease.fence if lease else last.fence if last else 0,
         files=tuple(files),
+        events=tuple(events),
         after=after,
         entries=known,
         tables=tables,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.changes.batch import Chunk
-from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
+from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition, in_log
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import PermanentError, PositionLost, SchemaError, Unavailable
 from tidegate.providers.mysql.asof import table_as_of
@@ -70,6 +70,8 @@ class MysqlSource:
     def preflight(self, stored: Mapping[TableName, Position | None]) -> Findings:
         """Settings, privileges, tables, and whether each stored position can still be read. Reads only."""
         session = self._session()
+        # A table that was read from captured segments of this log goes on in the log itself.
+        stored = {table: in_log(position) for table, position in stored.items()}
         return preflight(session, self._flavour(), stored, self._replica_id())
 
     def retention(self, stored: Mapping[TableName, Position | None]) -> Retention:
@@ -82,7 +84,7 @@ class MysqlSource:
 
     def estimate(self, table: TableName, after: Position | None) -> int | None:
         """Rows that the server guesses the table to have, less those copied; None for changes in the log."""
-        if isinstance(after, BinlogPosition):
+        if isinstance(in_log(after), BinlogPosition):
             return None
         schema = table.schema or self._values["database"]
         sql = "SELECT TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
@@ -162,7 +164,8 @@ class MysqlSource:
             return self._copy(self._table(table), position, limits)
         if not isinstance(window.until, BinlogPosition):
             raise ValueError("changes are read up to a position of the binlog")
-        return self._changes(window, window.until, limits)
+        after = {table: in_log(position) or position for table, position in window.after.items()}
+        return self._changes(replace(window, after=after), window.until, limits)
 
     def lag_seconds(self) -> float | None:
         """Age of the newest change read; 0 if the log has nothing newer; None if nothing was read yet."""

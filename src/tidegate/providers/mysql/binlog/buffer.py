@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import struct
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +10,19 @@ import pyarrow as pa
 from tidegate.changes.batch import ChangeBatch, RowKind, concat
 from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
-from tidegate.providers.mysql.binlog.rows import Layout, decode_rows
+from tidegate.providers.mysql.binlog.gather import MOST
+from tidegate.providers.mysql.binlog.images import BadValue, BrokenRow, decode_rows, find_rows
+from tidegate.providers.mysql.binlog.rows import Layout
 
 _PIECE_ROWS = 16_384
-"""Rows after which values become columns: as Python objects they take some ten times the memory."""
+_PIECE_BYTES = 8 * 1024 * 1024
+"""Rows, or bytes of row images, after which they are decoded: enough that numpy's cost per column doesn't count, and few enough
+that what is worked on stays in the processor's cache."""
+_MOST_AT_ONCE = MOST - _PIECE_BYTES
+_UPDATE = RowKind.UPDATE_BEFORE
+_EVENT = np.dtype([("offset", "<u8"), ("count", "<u4"), ("seconds", "<u4"), ("kind", "u1")])
+"""What is kept of each row event, packed: its end, its rows, and their time and kind."""
+_pack = struct.Struct("<QIIB").pack
 
 
 class TableBuffer:
@@ -22,6 +31,7 @@ class TableBuffer:
     def __init__(self, layout: Layout, connection: str) -> None:
         self._connection = connection
         self._done: list[ChangeBatch] = []
+        self._file = ""
         self._begin(layout)
 
     def _begin(self, layout: Layout) -> None:
@@ -30,22 +40,36 @@ class TableBuffer:
         self._begin_piece()
 
     def _begin_piece(self) -> None:
-        self._columns: list[list[Any]] = [[] for _ in self._layout.schema.columns]
-        self._kinds = bytearray()
-        self._events: list[tuple[str, int, int, int]] = []
+        self._data = bytearray()
+        self._starts: list[int] = []
+        self._events = bytearray()
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, seconds: int) -> int:
-        """Decode the row images in ``data[pos:]`` and return how many there were. ``UPDATE_BEFORE`` stands for pairs."""
+    def add(self, layout: Layout, kind: int, data: bytes, pos: int, end: int, file: str, offset: int, seconds: int) -> int:
+        """Take the row images in ``data[pos:end]`` and return how many there are. ``UPDATE_BEFORE`` stands for pairs."""
         if layout is not self._layout:
             self._close()
             self._begin(layout)
-        count = decode_rows(layout, data, pos, len(data), self._columns)
-        if kind is RowKind.UPDATE_BEFORE:
-            self._kinds += bytes((RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER)) * (count // 2)
-        else:
-            self._kinds += bytes((kind,)) * count
-        self._events.append((file, offset, count, seconds))
-        if len(self._kinds) >= _PIECE_ROWS:
+        if file != self._file:
+            self._end_piece()
+            self._file = file
+        collected, starts = self._data, self._starts
+        begin = len(collected)
+        collected += data[pos:end]
+        try:
+            count = find_rows(layout.shape, collected, begin, starts)
+            if kind == _UPDATE and count & 1:
+                raise BrokenRow("an update has a row before and none after")
+            if end - pos > _MOST_AT_ONCE:
+                raise BrokenRow("more than can be decoded at once")
+        except BrokenRow as error:
+            raise EventRefused(
+                f"row event with {end - pos} bytes of rows: {error}",
+                connection=self._connection,
+                table=layout.schema.table,
+                position=f"{file}:{offset}",
+            ) from error
+        self._events += _pack(offset, count, seconds, kind)
+        if len(starts) >= _PIECE_ROWS or len(collected) >= _PIECE_BYTES:
             self._end_piece()
         return count
 
@@ -62,35 +86,40 @@ class TableBuffer:
             self._done.append(concat(self._pieces))
 
     def _end_piece(self) -> None:
-        if self._kinds:
+        if self._starts:
             self._pieces.append(self._batch())
             self._begin_piece()
 
     def _batch(self) -> ChangeBatch:
-        schema = self._layout.schema
-        arrays = []
-        for column, values, finish in zip(schema.columns, self._columns, self._layout.finishers, strict=True):
-            try:
-                arrays.append(finish(values))
-            except (pa.ArrowException, ValueError, IndexError, UnicodeDecodeError) as error:
-                raise EventRefused(
-                    f"column {column.name} holds a value that is no {column.type} ({type(error).__name__})",
-                    connection=self._connection,
-                    table=schema.table,
-                    position=f"{self._events[0][0]}:{self._events[0][1]}",
-                ) from error
-        files, offsets, counts, seconds = zip(*self._events, strict=True)
-        each = np.array(counts)
-        starts = np.repeat(np.cumsum(each) - each, each)
+        layout, schema = self._layout, self._layout.schema
+        events = np.frombuffer(self._events, dtype=_EVENT)
+        try:
+            arrays = decode_rows(layout.shape, layout.places, self._data, self._starts)
+        except BadValue as error:
+            column = schema.columns[error.place]
+            raise EventRefused(
+                f"column {column.name} holds a value that is no {column.type} ({error}), there or before {self._where(events[-1])}",
+                connection=self._connection,
+                table=schema.table,
+                position=self._where(events[0]),
+            ) from error
+        count = len(self._starts)
+        each = events["count"].astype(np.int64)
+        rows = np.arange(count) - np.repeat(np.cumsum(each) - each, each)
+        kinds = np.repeat(events["kind"], each)
+        kinds[(kinds == _UPDATE) & (rows & 1 == 1)] = RowKind.UPDATE_AFTER
         return ChangeBatch.of(
             schema,
             pa.Table.from_arrays(arrays, schema=schema.arrow()),
-            np.frombuffer(bytes(self._kinds), dtype=np.uint8),
-            file=pa.array(np.repeat(np.array(files, dtype=object), each), pa.string()),
-            offset=pa.array(np.repeat(np.array(offsets, dtype=np.uint64), each)),
-            row=pa.array((np.arange(len(starts)) - starts).astype(np.uint32)),
-            time=pa.array(np.repeat(np.array(seconds, dtype=np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
+            kinds,
+            file=pa.repeat(pa.scalar(self._file, pa.string()), count),
+            offset=pa.array(np.repeat(events["offset"], each)),
+            row=pa.array(rows.astype(np.uint32)),
+            time=pa.array(np.repeat(events["seconds"].astype(np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
         )
+
+    def _where(self, event: np.void) -> str:
+        return f"{self._file}:{event['offset']}"
 
 
 class Pending:
@@ -99,17 +128,21 @@ class Pending:
     def __init__(self, connection: str) -> None:
         self._connection = connection
         self._tables: dict[TableName, TableBuffer] = {}
+        self._by_layout: dict[Layout, TableBuffer] = {}
         self.rows = 0
         self.bytes = 0
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, seconds: int) -> int:
+    def add(self, layout: Layout, kind: int, data: bytes, pos: int, end: int, file: str, offset: int, seconds: int) -> int:
         """As :meth:`TableBuffer.add`."""
-        table = layout.schema.table
-        if table not in self._tables:
-            self._tables[table] = TableBuffer(layout, self._connection)
-        count = self._tables[table].add(layout, kind, data, pos, file=file, offset=offset, seconds=seconds)
+        buffer = self._by_layout.get(layout)
+        if buffer is None:
+            table = layout.schema.table
+            if table not in self._tables:
+                self._tables[table] = TableBuffer(layout, self._connection)
+            buffer = self._by_layout[layout] = self._tables[table]
+        count = buffer.add(layout, kind, data, pos, end, file, offset, seconds)
         self.rows += count
-        self.bytes += len(data) - pos
+        self.bytes += end - pos
         return count
 
     def take(self) -> tuple[ChangeBatch, ...]:

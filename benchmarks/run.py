@@ -9,6 +9,8 @@ end-to-end
     a first copy into PostgreSQL, against psql's ``\\copy`` of a ready CSV file into the same table
 upsert
     rows of which half are present, against COPY into a temporary table and one INSERT … ON CONFLICT
+decode
+    changes read from the binlog into Arrow, against mysql-replication and ``mariadb-binlog -v`` (:mod:`benchmarks.decode`)
 memory
     the peak memory of a first copy of the rows, of one transaction that updates them all, and of a first copy of ten times as
     many rows (only with ``memory`` named)
@@ -31,6 +33,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from benchmarks import decode
 from tests.servers import MySqlServer, PostgresServer, start_mariadb, start_postgres
 
 PAIRS = 3
@@ -54,11 +57,13 @@ FROM bench_seq.seq_1_to_{rows}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="case", help="read, end-to-end, upsert, memory; default: the first three")
+    parser.add_argument(
+        "cases", nargs="*", metavar="case", help="read, end-to-end, upsert, decode, memory; default: all but the last"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    cases = arguments.cases or ["read", "end-to-end", "upsert"]
-    if unknown := set(cases) - {"read", "end-to-end", "upsert", "memory"}:
+    cases = arguments.cases or ["read", "end-to-end", "upsert", "decode"]
+    if unknown := set(cases) - {"read", "end-to-end", "upsert", "decode", "memory"}:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         os.chmod(folder, 0o755)
@@ -138,6 +143,9 @@ class Bench:
 
         self._pairs("upsert", ours, limit)
 
+    def decode(self) -> None:
+        decode.decode(self.mariadb, self._child, self.folder, self.rows)
+
     def memory(self) -> None:
         for rows in (self.rows, self.rows * 10):
             if rows != self.rows:
@@ -170,10 +178,10 @@ class Bench:
         command = [str(found[0]) if found else "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]
         return _timed([*command, "-p", str(self.postgres.port), "-d", "postgres", "-f", "-"], script)
 
-    def _child(self, work: Callable[..., float], rows: int = 0) -> float:
+    def _child(self, work: Callable[..., float], rows: int = 0, *more: str) -> float:
         """Seconds of the work in a process of its own, whose peak memory is kept."""
         receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        arguments = (work, self.mariadb.values(), self.postgres.values(), str(self.folder), rows or self.rows, sender)
+        arguments = (sender, work, self.mariadb.values(), self.postgres.values(), str(self.folder), rows or self.rows, *more)
         process = multiprocessing.get_context("spawn").Process(target=_in_child, args=arguments)
         process.start()
         process.join()
@@ -199,8 +207,8 @@ def _timed(command: list[str], script: str = "") -> float:
     return time.monotonic() - began
 
 
-def _in_child(work: Callable[..., float], source: Any, sink: Any, folder: str, rows: int, out: Any) -> None:
-    seconds = work(source, sink, folder, rows)
+def _in_child(out: Any, work: Callable[..., float], *arguments: Any) -> None:
+    seconds = work(*arguments)
     out.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 

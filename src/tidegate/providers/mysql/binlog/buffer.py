@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,20 @@ import pyarrow as pa
 from tidegate.changes.batch import ChangeBatch, RowKind, concat
 from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
-from tidegate.providers.mysql.binlog.rows import Layout, decode_rows
+from tidegate.providers.mysql.binlog.gather import MOST
+from tidegate.providers.mysql.binlog.images import BadValue, BrokenRow, decode_rows, find_rows
+from tidegate.providers.mysql.binlog.rows import Layout
 from tidegate.providers.mysql.policy import ValueRefused, refusal
 
 _PIECE_ROWS = 16_384
-"""Rows after which values become columns: as Python objects they take some ten times the memory."""
+_PIECE_BYTES = 8 * 1024 * 1024
+"""Rows, or bytes of row images, after which they are decoded: enough that numpy's cost per column doesn't count, and few enough
+that what is worked on stays in the processor's cache."""
+_MOST_AT_ONCE = MOST - _PIECE_BYTES
+_UPDATE = RowKind.UPDATE_BEFORE
+_EVENT = np.dtype([("offset", "<u8"), ("count", "<u4"), ("first", "<u4"), ("seconds", "<u4"), ("kind", "u1")])
+"""What is kept of each row event, packed: its end, its rows and the number of the first, their time and kind."""
+_pack = struct.Struct("<QIIIB").pack
 
 
 class TableBuffer:
@@ -23,6 +33,7 @@ class TableBuffer:
     def __init__(self, layout: Layout, connection: str) -> None:
         self._connection = connection
         self._done: list[ChangeBatch] = []
+        self._file = ""
         self._begin(layout)
 
     def _begin(self, layout: Layout) -> None:
@@ -31,25 +42,41 @@ class TableBuffer:
         self._begin_piece()
 
     def _begin_piece(self) -> None:
-        self._columns: list[list[Any]] = [[] for _ in self._layout.schema.columns]
-        self._kinds = bytearray()
-        self._events: list[tuple[str, int, int, int, int]] = []
+        self._data = bytearray()
+        self._starts: list[int] = []
+        self._events = bytearray()
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, first: int, seconds: int) -> int:
-        """Decode the row images in ``data[pos:]`` and return how many there were. ``UPDATE_BEFORE`` stands for pairs.
+    def add(
+        self, layout: Layout, kind: int, data: bytes, pos: int, end: int, file: str, offset: int, first: int, seconds: int
+    ) -> int:
+        """Take the row images in ``data[pos:end]`` and return how many there are. ``UPDATE_BEFORE`` stands for pairs.
 
         Rows are numbered from ``first`` on: events within one compressed transaction share their ``offset``.
         """
         if layout is not self._layout:
             self._close()
             self._begin(layout)
-        count = decode_rows(layout, data, pos, len(data), self._columns)
-        if kind is RowKind.UPDATE_BEFORE:
-            self._kinds += bytes((RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER)) * (count // 2)
-        else:
-            self._kinds += bytes((kind,)) * count
-        self._events.append((file, offset, count, first, seconds))
-        if len(self._kinds) >= _PIECE_ROWS:
+        if file != self._file:
+            self._end_piece()
+            self._file = file
+        collected, starts = self._data, self._starts
+        begin = len(collected)
+        collected += data[pos:end]
+        try:
+            count = find_rows(layout.shape, collected, begin, starts)
+            if kind == _UPDATE and count & 1:
+                raise BrokenRow("an update has a row before and none after")
+            if end - pos > _MOST_AT_ONCE:
+                raise BrokenRow("more than can be decoded at once")
+        except BrokenRow as error:
+            raise EventRefused(
+                f"row event with {end - pos} bytes of rows: {error}",
+                connection=self._connection,
+                table=layout.schema.table,
+                position=f"{file}:{offset}",
+            ) from error
+        self._events += _pack(offset, count, first, seconds, kind)
+        if len(starts) >= _PIECE_ROWS or len(collected) >= _PIECE_BYTES:
             self._end_piece()
         return count
 
@@ -66,42 +93,47 @@ class TableBuffer:
             self._done.append(concat(self._pieces))
 
     def _end_piece(self) -> None:
-        if self._kinds:
+        if self._starts:
             self._pieces.append(self._batch())
             self._begin_piece()
 
     def _batch(self) -> ChangeBatch:
-        schema = self._layout.schema
-        arrays = []
-        for column, values, finish in zip(schema.columns, self._columns, self._layout.finishers, strict=True):
-            try:
-                arrays.append(finish(values))
-            except (pa.ArrowException, ValueError, IndexError, UnicodeDecodeError) as error:
-                what, setting = refusal(column.name, column.type, error)
-                file, offset = self._where(error.row if isinstance(error, ValueRefused) else 0)
-                raise EventRefused(
-                    what, connection=self._connection, table=schema.table, position=f"{file}:{offset}", setting=setting
-                ) from error
-        files, offsets, counts, firsts, seconds = zip(*self._events, strict=True)
-        each = np.array(counts)
-        starts = np.repeat(np.cumsum(each) - each, each)
+        layout, schema = self._layout, self._layout.schema
+        events = np.frombuffer(self._events, dtype=_EVENT)
+        try:
+            arrays = decode_rows(layout.shape, layout.places, self._data, self._starts)
+        except BadValue as error:
+            raise self._refused(error, events) from error
+        count = len(self._starts)
+        each = events["count"].astype(np.int64)
+        rows = np.arange(count) - np.repeat(np.cumsum(each) - each, each)
+        kinds = np.repeat(events["kind"], each)
+        kinds[(kinds == _UPDATE) & (rows & 1 == 1)] = RowKind.UPDATE_AFTER
         return ChangeBatch.of(
             schema,
             pa.Table.from_arrays(arrays, schema=schema.arrow()),
-            np.frombuffer(bytes(self._kinds), dtype=np.uint8),
-            file=pa.array(np.repeat(np.array(files, dtype=object), each), pa.string()),
-            offset=pa.array(np.repeat(np.array(offsets, dtype=np.uint64), each)),
-            row=pa.array((np.arange(len(starts)) - starts + np.repeat(np.array(firsts), each)).astype(np.uint32)),
-            time=pa.array(np.repeat(np.array(seconds, dtype=np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
+            kinds,
+            file=pa.repeat(pa.scalar(self._file, pa.string()), count),
+            offset=pa.array(np.repeat(events["offset"], each)),
+            row=pa.array((rows + np.repeat(events["first"], each)).astype(np.uint32)),
+            time=pa.array(np.repeat(events["seconds"].astype(np.int64) * 1_000_000, each)).cast(pa.timestamp("us", tz="UTC")),
         )
 
-    def _where(self, row: int) -> tuple[str, int]:
-        """The event that a row of the piece is of."""
-        for file, offset, count, *_ in self._events:
-            if row < count:
-                return file, offset
-            row -= count
-        raise IndexError(row)
+    def _refused(self, error: BadValue, events: np.ndarray[Any, Any]) -> EventRefused:
+        """The event of the value, where that is known; else the events that it is among."""
+        column, cause = self._layout.schema.columns[error.place], error.__cause__
+        what, setting = refusal(column.name, column.type, cause if isinstance(cause, Exception) else error)
+        event = events[0]
+        if isinstance(cause, ValueRefused):
+            event = events[np.searchsorted(np.cumsum(events["count"]), cause.row, side="right")]
+        elif len(events) > 1:
+            what = f"{what}, there or before {self._where(events[-1])}"
+        return EventRefused(
+            what, connection=self._connection, table=self._layout.schema.table, position=self._where(event), setting=setting
+        )
+
+    def _where(self, event: np.void) -> str:
+        return f"{self._file}:{event['offset']}"
 
 
 class Pending:
@@ -110,17 +142,23 @@ class Pending:
     def __init__(self, connection: str) -> None:
         self._connection = connection
         self._tables: dict[TableName, TableBuffer] = {}
+        self._by_layout: dict[Layout, TableBuffer] = {}
         self.rows = 0
         self.bytes = 0
 
-    def add(self, layout: Layout, kind: RowKind, data: bytes, pos: int, *, file: str, offset: int, first: int, seconds: int) -> int:
+    def add(
+        self, layout: Layout, kind: int, data: bytes, pos: int, end: int, file: str, offset: int, first: int, seconds: int
+    ) -> int:
         """As :meth:`TableBuffer.add`."""
-        table = layout.schema.table
-        if table not in self._tables:
-            self._tables[table] = TableBuffer(layout, self._connection)
-        count = self._tables[table].add(layout, kind, data, pos, file=file, offset=offset, first=first, seconds=seconds)
+        buffer = self._by_layout.get(layout)
+        if buffer is None:
+            table = layout.schema.table
+            if table not in self._tables:
+                self._tables[table] = TableBuffer(layout, self._connection)
+            buffer = self._by_layout[layout] = self._tables[table]
+        count = buffer.add(layout, kind, data, pos, end, file, offset, first, seconds)
         self.rows += count
-        self.bytes += len(data) - pos
+        self.bytes += end - pos
         return count
 
     def take(self) -> tuple[ChangeBatch, ...]:

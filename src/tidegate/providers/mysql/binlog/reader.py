@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from tidegate.providers.mysql.binlog.gtid_events import trail
 from tidegate.providers.mysql.binlog.payload import inner_events
 from tidegate.providers.mysql.binlog.query import Query, read_query
 from tidegate.providers.mysql.binlog.rows import Layout, bind
-from tidegate.providers.mysql.binlog.tablemap import TableMap, read_table_map, table_id, table_name
+from tidegate.providers.mysql.binlog.tablemap import TableMap, read_table_map, table_name
 from tidegate.providers.mysql.binlog.tables import LoggedTables, Present
 from tidegate.providers.mysql.binlog.wire import length_encoded
 from tidegate.providers.mysql.charsets import Charsets
@@ -26,8 +27,22 @@ from tidegate.sync.protocols import Limits
 
 _STANDALONE = 0x01
 """MariaDB's GTID event: what follows is one event by itself, not a transaction."""
-_NO_TABLE = 0xFFFFFF
+_HEADER = struct.Struct("<IB4xII").unpack_from
+"""Seconds, type, size and end position, of a header that is unpacked for every event."""
+_ID = slice(ev.HEADER_SIZE, ev.HEADER_SIZE + 6)
+"""Where a table map or row event has the number that it goes by. Two bytes of flags follow."""
+_BODY = ev.HEADER_SIZE + 6
+_NO_TABLE = b"\xff\xff\xff\0\0\0"
 """The table of a row event that only ends a statement."""
+_NEVER = 1 << 64
+_ROWS_BEGIN = ev.HEADER_SIZE + 8
+_KINDS = (
+    dict.fromkeys(ev.INSERTS, RowKind.INSERT)
+    | dict.fromkeys(ev.UPDATES, RowKind.UPDATE_BEFORE)
+    | dict.fromkeys(ev.DELETES, RowKind.DELETE)
+)
+_UNREADABLE = (ValueError, IndexError, KeyError, struct.error, zlib.error)
+"""What reading raises on bytes that aren't what they should be."""
 _HUGE = 4
 """A transaction of more than this many times the limits is given out before it ends."""
 
@@ -53,9 +68,12 @@ class EventReader:
         self._charsets = charsets
         self._checksums = checksums
         self._pending = Pending(task.connection)
-        self._file, self._pos = "", 0
+        self._file, self._number, self._pos = "", 0, 0
+        self._high = 0
+        self._stop = _NEVER
+        self._limit_rows, self._limit_bytes = task.limits.rows, task.limits.bytes
         self._fingerprint = ""
-        self._table_ids: dict[int, bytes] = {}
+        self._table_ids: dict[bytes, bytes] = {}
         self._layouts: dict[bytes, Layout | None] = {}
         self._tables = LoggedTables(task.tables, task.present)
         self._events: list[TableEvent] = []
@@ -75,32 +93,51 @@ class EventReader:
         Raises EventRefused for an event that can't be applied, PositionLost for a log that is not the one that was read before,
         Unavailable if the events end too early.
         """
+        unpack, crc32, pending, table_ids = _HEADER, zlib.crc32, self._pending, self._table_ids
+        huge_rows, huge_bytes = self._limit_rows * _HUGE, self._limit_bytes * _HUGE
         for event in events:
-            seconds, kind, _, size, low, _ = ev.HEADER.unpack_from(event)
-            if self._checksums and kind != ev.FORMAT:
+            try:
+                seconds, kind, size, low = unpack(event)
+            except struct.error as error:
+                raise self._cut_short(event, "a header") from error
+            if self._checksums and crc32(event) != ev.CHECKED and kind != ev.FORMAT:
                 ev.check(event, self._task.connection, self._where(self._pos))
-            if low == 0 or kind in (27, 41):
-                # Made up by the server: it stands nowhere in the file.
-                self._of_server(kind, event)
-                continue
-            end = self._end(low)
-            if (self._sequence(), end - size) >= self._until:
+            if size != len(event):
+                raise self._cut_short(event, f"{size} bytes")
+            # The event's end: its header has the low 32 bits, and ends grow.
+            end = self._high | low
+            if end <= self._pos:
+                if not low or kind in ev.HEARTBEATS:
+                    # Made up by the server: it stands nowhere in the file.
+                    self._of_server(kind, event)
+                    continue
+                self._high += 1 << 32
+                end += 1 << 32
+            if end - size >= self._stop:
                 break
-            self.newest = max(self.newest, seconds)
-            if kind == ev.TRANSACTION_PAYLOAD:
-                ends = yield from self._payload(event, end, seconds)
+            self._pos = end
+            if seconds > self.newest:
+                self.newest = seconds
+            # What transactions are made of comes first; a payload's events come by way of _event, which knows them all.
+            if kind in _KINDS:
+                self._rows(kind, event, end, seconds)
+                if self._events:
+                    yield from self._give_out_events(False)
+                if pending.rows >= huge_rows or pending.bytes >= huge_bytes:
+                    yield Chunk(pending.take(), None)
+            elif kind == ev.TABLE_MAP:
+                table_ids[event[_ID]] = event[_BODY : self._body_end(event)]
             else:
-                ends = self._event(kind, event, end, seconds)
-            if kind != ev.ROTATE:
-                self._pos = end
-            if self._events:
-                yield from self._give_out_events(ends)
-            if (self._sequence(), self._pos) >= self._until:
-                break
-            if ends and self._full(1):
-                yield Chunk(self._pending.take(), self._position(), self._tables.schemas())
-            elif not ends and self._full(_HUGE):
-                yield Chunk(self._pending.take(), None)
+                if kind == ev.TRANSACTION_PAYLOAD:
+                    ends = yield from self._payload(event, end, seconds)
+                else:
+                    ends = self._event(kind, event, end, seconds)
+                if self._events:
+                    yield from self._give_out_events(ends)
+                if self._pos >= self._stop:
+                    break
+                if ends and self._full(1):
+                    yield Chunk(pending.take(), self._position(), self._tables.schemas())
         else:
             raise Unavailable(
                 f"the log ended at {self._where(self._pos)}, before {self._task.until}",
@@ -125,22 +162,23 @@ class EventReader:
         yield Chunk(events, self._position(), self._tables.schemas()) if ends else Chunk(events, None)
 
     def _full(self, times: int) -> bool:
-        limits = self._task.limits
-        return self._pending.rows >= limits.rows * times or self._pending.bytes >= limits.bytes * times
+        return self._pending.rows >= self._limit_rows * times or self._pending.bytes >= self._limit_bytes * times
+
+    def _cut_short(self, event: bytes, expected: str) -> Unavailable:
+        return Unavailable(
+            f"an event arrived as {len(event)} bytes instead of {expected}",
+            connection=self._task.connection,
+            position=self._where(self._pos),
+        )
 
     def _sequence(self) -> int:
-        return int(self._file.rpartition(".")[2])
+        return self._number
 
     def _where(self, offset: int) -> str:
         return f"{self._file}:{offset}"
 
     def _position(self) -> BinlogPosition:
         return BinlogPosition(self._file, self._pos, self._task.server.identity, self._trail.text(), self._fingerprint)
-
-    def _end(self, low: int) -> int:
-        """The event's end: its header has the low 32 bits, and ends grow."""
-        end = (self._pos >> 32 << 32) | low
-        return end if end >= self._pos else end + (1 << 32)
 
     def _of_server(self, kind: int, event: bytes) -> None:
         if kind == ev.ROTATE:
@@ -152,28 +190,39 @@ class EventReader:
 
     def _event(self, kind: int, event: bytes, end: int, seconds: int) -> bool:
         """Apply an event; True if a transaction, or a statement by itself, ends with it."""
-        if ev.fate(kind, self._task.connection, self._where(end)) is ev.Fate.IGNORED:
+        try:
+            if kind == ev.XID:
+                return self._commit()
+            if kind in ev.GTIDS:
+                self._gtid(kind, event, end)
+                return False
+            if kind in _KINDS:
+                self._rows(kind, event, end, seconds)
+                return False
+            if kind == ev.TABLE_MAP:
+                self._table_ids[event[_ID]] = event[_BODY : self._body_end(event)]
+                return False
+            if ev.fate(kind, self._task.connection, self._where(end)) is ev.Fate.IGNORED:
+                return False
+            if kind in (ev.QUERY, ev.QUERY_COMPRESSED, ev.EXECUTE_LOAD):
+                return self._query(read_query(event, self._body_end(event)), end)
+            if kind == ev.XA_PREPARE:
+                return self._xa_prepare(event, end)
+            if kind == ev.ROTATE:
+                self._rotate(event)
+            else:
+                self._format(event)
             return False
-        if kind in ev.ROWS:
-            self._rows(kind, event, end, seconds)
-            return False
-        if kind == ev.TABLE_MAP:
-            self._table_ids[table_id(event)] = event[ev.HEADER_SIZE + 6 : self._body_end(event)]
-            return False
-        if kind == ev.XID:
-            return self._commit()
-        if kind in ev.GTIDS:
-            self._gtid(kind, event, end)
-            return False
-        if kind in (ev.QUERY, ev.QUERY_COMPRESSED, ev.EXECUTE_LOAD):
-            return self._query(read_query(event, self._body_end(event)), end)
-        if kind == ev.XA_PREPARE:
-            return self._xa_prepare(event, end)
-        if kind == ev.ROTATE:
-            self._rotate(event)
-        else:
-            self._format(event)
-        return False
+        except _UNREADABLE as error:
+            raise self._unreadable(kind, end, error) from error
+
+    def _unreadable(self, kind: int, end: int, error: Exception, table: TableName | None = None) -> EventRefused:
+        return EventRefused(
+            f"{ev.EVENTS[kind][0]} can't be read ({type(error).__name__}: {error})",
+            connection=self._task.connection,
+            table=table,
+            position=self._where(end),
+        )
 
     def _gtid(self, kind: int, event: bytes, end: int) -> None:
         try:
@@ -216,9 +265,21 @@ class EventReader:
 
     def _rotate(self, event: bytes) -> None:
         self._pos = int.from_bytes(event[ev.HEADER_SIZE : ev.HEADER_SIZE + 8], "little")
+        self._high = self._pos >> 32 << 32
         self._file = event[ev.HEADER_SIZE + 8 : self._body_end(event)].decode()
+        self._number = int(self._file.rpartition(".")[2])
+        number, offset = self._until
+        self._stop = offset if self._number == number else 0 if self._number > number else _NEVER
 
     def _format(self, event: bytes) -> None:
+        if self._rows_in_transaction:
+            raise EventRefused(
+                "the file before ends inside a transaction, as when the server died while it wrote it: its rows were never "
+                "committed; copy the tables again",
+                connection=self._task.connection,
+                position=self._where(self._pos),
+            )
+        self._begin(False)
         found = ev.read_format(event)
         self._checksums = found.checksums
         self._table_ids.clear()
@@ -290,20 +351,27 @@ class EventReader:
         return self._commit()
 
     def _rows(self, kind: int, event: bytes, end: int, seconds: int) -> None:
-        number = table_id(event)
-        if number == _NO_TABLE:
-            return
-        body = self._table_ids.get(number)
+        body = self._table_ids.get(event[_ID])
         if body is None:
+            if event[_ID] == _NO_TABLE:
+                return
             raise EventRefused("row event without a table map", connection=self._task.connection, position=self._where(end))
-        layout = self._layout(body, end)
+        try:
+            layout = self._layouts.get(body) or self._layout(body, end)
+        except _UNREADABLE as error:
+            raise self._unreadable(ev.TABLE_MAP, end, error) from error
         if layout is None:
             return
-        data, pos = self._row_images(kind, event, layout, end)
-        row_kind = RowKind.INSERT if kind in ev.INSERTS else RowKind.DELETE if kind in ev.DELETES else RowKind.UPDATE_BEFORE
-        first = self._first_row
-        count = self._pending.add(layout, row_kind, data, pos, file=self._file, offset=end, first=first, seconds=seconds)
-        self._rows_in_transaction += count
+        header = layout.headers.get(kind)
+        if header is not None and event.startswith(header, _ROWS_BEGIN):
+            data, pos, stop = event, _ROWS_BEGIN + len(header), self._body_end(event)
+        else:
+            data, pos, stop = self._row_images(kind, event, layout, end)
+        if pos > stop:
+            raise self._unreadable(kind, end, ValueError("it ends too early"), layout.schema.table)
+        self._rows_in_transaction += self._pending.add(
+            layout, _KINDS[kind], data, pos, stop, self._file, end, self._first_row, seconds
+        )
 
     def _layout(self, body: bytes, end: int) -> Layout | None:
         """How the rows under this table map are read; None for a table that isn't read, or that already has them."""
@@ -333,30 +401,33 @@ class EventReader:
         self._tables.drop(table.where)
         return None
 
-    def _row_images(self, kind: int, event: bytes, layout: Layout, end: int) -> tuple[bytes, int]:
-        """The bytes that hold the row images, and where these begin."""
-        pos = ev.HEADER_SIZE + 8
-        if kind in ev.ROWS_V2:
-            pos += int.from_bytes(event[pos : pos + 2], "little")
-        columns, pos = length_encoded(event, pos)
-        size = (columns + 7) // 8
-        for _ in range(2 if kind in ev.UPDATES else 1):
-            if int.from_bytes(event[pos : pos + size], "little") & ((1 << columns) - 1) != (1 << columns) - 1:
-                raise EventRefused(
-                    "a row event leaves columns out",
-                    connection=self._task.connection,
-                    table=layout.schema.table,
-                    position=self._where(end),
-                    setting="binlog_row_image=FULL, in every session",
-                )
-            pos += size
-        if columns != len(layout.readers):
-            raise EventRefused(
-                f"a row event of {columns} columns under a table map of {len(layout.readers)}",
-                connection=self._task.connection,
-                table=layout.schema.table,
-                position=self._where(end),
-            )
-        if kind in ev.COMPRESSED_ROWS:
-            return ev.inflate(event, pos), 0
-        return event[: self._body_end(event)], pos
+    def _row_images(self, kind: int, event: bytes, layout: Layout, end: int) -> tuple[bytes, int, int]:
+        """The bytes that hold the row images, and where in them these begin and end. EventRefused if they leave columns out."""
+        known = len(layout.shape.fields)
+        try:
+            pos = _ROWS_BEGIN
+            if kind in ev.ROWS_V2:
+                pos += int.from_bytes(event[pos : pos + 2], "little")
+            columns, pos = length_encoded(event, pos)
+            if columns != known:
+                raise ValueError(f"{columns} columns under a table map of {known}")
+            size, every = (columns + 7) // 8, (1 << columns) - 1
+            for _ in range(2 if kind in ev.UPDATES else 1):
+                if len(event) < pos + size:
+                    raise ValueError("it ends too early")
+                if int.from_bytes(event[pos : pos + size], "little") & every != every:
+                    raise EventRefused(
+                        "a row event leaves columns out",
+                        connection=self._task.connection,
+                        table=layout.schema.table,
+                        position=self._where(end),
+                        setting="binlog_row_image=FULL, in every session",
+                    )
+                pos += size
+            if kind in ev.COMPRESSED_ROWS:
+                data = ev.inflate(event, pos)
+                return data, 0, len(data)
+        except _UNREADABLE as error:
+            raise self._unreadable(kind, end, error, layout.schema.table) from error
+        layout.headers[kind] = event[_ROWS_BEGIN:pos]
+        return event, pos, self._body_end(event)

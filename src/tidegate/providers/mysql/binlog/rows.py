@@ -1,16 +1,16 @@
-"""Row events to columns: a layout per table map, and the one function that reads a row event with it."""
+"""Which columns the row events under a table map have: their layout, in the names and types of the table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from tidegate.changes.schema import Column, TableSchema
 from tidegate.errors import SchemaError
 from tidegate.providers.mysql.binlog import tablemap as wire
+from tidegate.providers.mysql.binlog.images import Shape
 from tidegate.providers.mysql.binlog.tablemap import TableMap, WireColumn
-from tidegate.providers.mysql.binlog.values import Finisher, Reader, finisher, reader
+from tidegate.providers.mysql.binlog.values import Field, field
 from tidegate.providers.mysql.charsets import Charsets
 from tidegate.providers.mysql.policy import DEFAULT, Policies
 from tidegate.providers.mysql.types import BINARIES, GEOMETRIES, TEXTS, MySqlColumn, MySqlTable, make_column
@@ -49,40 +49,14 @@ _BINARY = 63
 class Layout:
     """How the row events of one table map become columns of ``schema``.
 
-    ``readers`` has one per physical column, ``places`` the schema column each goes to (None: to none), ``finishers`` one per schema
-    column.
+    ``places`` has the schema column that each physical column goes to (None: to none). ``headers`` are beginnings of row events, by
+    the event's type, that were seen to leave no column out.
     """
 
     schema: TableSchema
-    readers: tuple[Reader, ...]
+    shape: Shape
     places: tuple[int | None, ...]
-    finishers: tuple[Finisher, ...]
-
-
-def decode_rows(layout: Layout, data: bytes, pos: int, end: int, columns: Sequence[list[Any]]) -> int:
-    """Append the row images in ``data[pos:end]`` to ``columns``, a list per schema column, and return how many there were.
-
-    The rows of an update come in pairs, before and after. All columns are present (the caller has checked the bitmaps).
-    """
-    count = 0
-    null_bytes = (len(layout.readers) + 7) // 8
-    discard: Callable[[Any], None] = lambda value: None  # noqa: E731
-    steps = [
-        (1 << index, read, discard if place is None else columns[place].append)
-        for index, (read, place) in enumerate(zip(layout.readers, layout.places, strict=True))
-    ]
-    while pos < end:
-        after_nulls = pos + null_bytes
-        nulls = int.from_bytes(data[pos:after_nulls], "little")
-        pos = after_nulls
-        for bit, read, append in steps:
-            if nulls & bit:
-                append(None)
-            else:
-                value, pos = read(data, pos)
-                append(value)
-        count += 1
-    return count
+    headers: dict[int, bytes] = dataclasses.field(default_factory=dict)
 
 
 def bind(table_map: TableMap, table: MySqlTable, charsets: Charsets, connection: str, position: object) -> Layout:
@@ -101,17 +75,16 @@ def bind(table_map: TableMap, table: MySqlTable, charsets: Charsets, connection:
             position,
         )
     by_name = {column.name: column for column in table.columns}
-    readers: list[Reader] = []
+    fields: list[Field] = []
     places: list[int | None] = []
     columns: list[Column] = []
-    finishers: list[Finisher] = []
     for index, physical in enumerate(table_map.columns):
         present = by_name.get(physical.name or "") if table_map.named else table.columns[index]
         column = _column(physical, present, charsets, table)
         if column is None and not table_map.named:
             name = present.name if present else ""
             raise _changed(f"column {name} has another type here than now", table, connection, position)
-        read = reader(physical, unsigned=column.unsigned) if column else None
+        read = field(physical, column, charsets) if column else None
         if column is None or read is None:
             raise SchemaError(
                 f"column {physical.name or index + 1} has the binlog type {physical.code}, which tidegate doesn't know",
@@ -119,14 +92,13 @@ def bind(table_map: TableMap, table: MySqlTable, charsets: Charsets, connection:
                 table=table.name,
                 position=position,
             )
-        readers.append(read)
-        if column.name.startswith(_HIDDEN):
+        fields.append(read)
+        if present is None and column.name.startswith(_HIDDEN):
             places.append(None)
             continue
         places.append(len(columns))
         columns.append(column.column)
-        finishers.append(finisher(column, physical, charsets))
-    return Layout(TableSchema(table.name, tuple(columns), table.schema.key), tuple(readers), tuple(places), tuple(finishers))
+    return Layout(TableSchema(table.name, tuple(columns), table.schema.key), Shape(fields), tuple(places))
 
 
 def _changed(what: str, table: MySqlTable, connection: str, position: object) -> SchemaError:

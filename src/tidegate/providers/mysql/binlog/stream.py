@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import pymysql
 
 from tidegate.errors import PermanentError, PreflightError, TidegateError, Unavailable
 from tidegate.providers.mysql.binlog.events import FORMAT, Format, read_format
+from tidegate.providers.mysql.binlog.packets import ServerError, event_blocks
 from tidegate.providers.mysql.session import Session, translated
 
 _COM_BINLOG_DUMP = 0x12
@@ -39,38 +41,24 @@ class Dump:
 
     def events(self, file: str, offset: int) -> Iterator[bytes]:
         """The events from ``offset`` (the end of an event, or 4) on, with header and checksum."""
+        return chain.from_iterable(self._blocks(file, offset))
+
+    def _blocks(self, file: str, offset: int) -> Iterator[list[bytes]]:
         # The command has 32 bits for the offset: beyond that the file is read from its start, and the reader skips.
         start = offset if offset < 1 << 32 else FIRST_EVENT
-        driver = self._session.driver
+        driver: Any = self._session.driver
         command = struct.pack("<IHI", start, _NON_BLOCK, self._server_id) + file.encode()
         position = f"{file}:{offset}"
         try:
             driver._execute_command(_COM_BINLOG_DUMP, command)
-            yield from self._packets(driver, position)
+            driver._sock.settimeout(driver._read_timeout)
+            yield from event_blocks(driver._rfile)
+        except ServerError as error:
+            raise self._refusal(error.data, position) from error
+        except EOFError as error:
+            raise Unavailable("the server closed the connection in mid-log", connection=self.name, position=position) from error
         except (pymysql.err.Error, OSError) as error:
             raise translated(error, self.name, position=position) from error
-
-    def _packets(self, driver: Any, position: str) -> Iterator[bytes]:
-        driver._sock.settimeout(driver._read_timeout)
-        read = driver._rfile.read
-        while True:
-            header = read(4)
-            if len(header) < 4:
-                raise Unavailable("the server closed the connection in mid-log", connection=self.name, position=position)
-            size = header[0] | header[1] << 8 | header[2] << 16
-            data = read(size)
-            while size == 0xFFFFFF and len(header) == 4:
-                header = read(4)
-                size = int.from_bytes(header[:3], "little")
-                data += read(size)
-            if len(header) < 4 or not data:
-                raise Unavailable("the server closed the connection in mid-log", connection=self.name, position=position)
-            if data[0] == 0:
-                yield data[1:]
-            elif data[0] == 0xFE and len(data) < 9:
-                return
-            else:
-                raise self._refusal(data, position)
 
     def _refusal(self, data: bytes, position: str) -> TidegateError:
         code = int.from_bytes(data[1:3], "little")

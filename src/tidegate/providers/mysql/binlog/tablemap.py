@@ -81,11 +81,6 @@ FieldReader = Callable[[list[WireColumn], bytes], list[WireColumn]]
 """Adds one field of the optional metadata to the columns."""
 
 
-def table_id(event: bytes) -> int:
-    """The number that a table map or row event goes by."""
-    return int.from_bytes(event[HEADER_SIZE : HEADER_SIZE + 6], "little")
-
-
 def table_name(event: bytes) -> TableName:
     """The table of a table map event, without parsing the rest."""
     pos = HEADER_SIZE + 8
@@ -101,6 +96,8 @@ def read_table_map(event: bytes, end: int, *, mariadb: bool) -> TableMap:
     pos += event[pos] + 2
     pos += event[pos] + 2
     count, pos = length_encoded(event, pos)
+    if not count:
+        raise ValueError("a table without columns")
     codes = event[pos : pos + count]
     meta_size, pos = length_encoded(event, pos + count)
     columns = []

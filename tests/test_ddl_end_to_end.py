@@ -309,12 +309,29 @@ def _steps() -> st.SearchStrategy[list[str]]:
     return st.lists(st.one_of(st.builds(lambda make, n: make(n), st.sampled_from(row), ids), st.sampled_from(whole)), max_size=8)
 
 
+WINDOWS = st.lists(_steps(), min_size=1, max_size=3)
+
+
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(windows=st.lists(_steps(), min_size=1, max_size=3))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(windows=WINDOWS)
 def test_random_statements_between_runs_end_equal_to_the_source(
     request: pytest.FixtureRequest, postgres: PostgresServer, flavour: str, windows: list[list[str]]
 ) -> None:
+    _follow(request, postgres, flavour, windows)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(windows=WINDOWS)
+def test_many_random_statements_between_runs_end_equal_to_the_source(
+    request: pytest.FixtureRequest, postgres: PostgresServer, flavour: str, windows: list[list[str]]
+) -> None:
+    _follow(request, postgres, flavour, windows)
+
+
+def _follow(request: pytest.FixtureRequest, postgres: PostgresServer, flavour: str, windows: list[list[str]]) -> None:
     server = request.getfixturevalue(flavour)
     name = f"ddlrandom_{flavour}"
     server.execute(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")

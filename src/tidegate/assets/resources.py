@@ -84,6 +84,7 @@ class MysqlResource(TidegateResource):
     zero_dates: str = _declared(mysql.SYSTEM, "zero_dates")
     tinyint1: str = _declared(mysql.SYSTEM, "tinyint1")
     server_id: int | None = _declared(mysql.SYSTEM, "server_id")
+    snapshot_connections: int = _declared(mysql.SYSTEM, "snapshot_connections")
 
 
 class PostgresResource(TidegateResource):

@@ -13,6 +13,7 @@ from tidegate.errors import ConfigError
 from tidegate.providers.binlogfiles.charsets import OfflineCharsets
 from tidegate.providers.binlogfiles.ddl import tables_of
 from tidegate.providers.mysql import connection as mysql
+from tidegate.providers.mysql.policy import ZERO_IS_NULL
 from tidegate.providers.mysql.session import Session
 from tidegate.providers.mysql.types import MySqlColumn, MySqlTable, read_table
 
@@ -37,7 +38,20 @@ def essential(table: MySqlTable) -> object:
 
     bare = Column("", pa.null())
     columns = [
-        (item.name, item.column.type, item.column.nullable, replace(sized(item), column=bare, charset=spelled(item.charset)))
+        (
+            item.name,
+            item.column.type,
+            item.column.nullable or item.name in table.schema.key,
+            replace(
+                sized(item),
+                column=bare,
+                charset=spelled(item.charset),
+                zero=ZERO_IS_NULL,
+                required=False,
+                auto_increment=False,
+                generated=False,
+            ),
+        )
         for item in table.columns
     ]
     return table.schema.key, table.index, columns

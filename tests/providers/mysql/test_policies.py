@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.providers.mysql.reading import NAME, Database, batches, changes, copy_chunks, events, rows
+from tests.providers.mysql.reading import NAME, Database, batches, changes, copy_chunks, events, one_route, rows
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, EventRefused, SchemaError
@@ -38,7 +38,7 @@ def copied(source: MysqlSource, table: TableName, begin: BinlogPosition, route: 
     session = Session(source._values, NAME)
     try:
         chosen = route(session)
-        found = rows(list(copy(chosen, read_table(session, table), SnapshotPosition(begin), Limits(4))))
+        found = rows(list(copy(one_route(session, chosen), read_table(session, table), SnapshotPosition(begin), Limits(4))))
         assert route is PyMySqlRoute or not chosen.gave_up
         return found
     finally:

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.mysql.random_tables import SESSION, Alphabets, RandomTable, alphabets, by_id, same, tables, tick
-from tests.providers.mysql.reading import Database, batches, changes, copy_chunks, rows
+from tests.providers.mysql.reading import Database, batches, changes, copy_chunks, one_route, rows
 from tidegate.changes.batch import ChangeBatch, RowKind
-from tidegate.changes.position import Position, SnapshotPosition
+from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
 from tidegate.providers.mysql.fast import ConnectorxRoute, fast_route
 from tidegate.providers.mysql.routes import PyMySqlRoute
 from tidegate.providers.mysql.session import Session
@@ -38,14 +38,15 @@ def known_to(db: Database) -> Alphabets:
 
 def copies(session: Session, described: MySqlTable, begin: Position) -> list[pa.Table]:
     """The table's rows by every route that takes it, in pages of three."""
-    assert not isinstance(begin, SnapshotPosition)
+    assert isinstance(begin, BinlogPosition)
+    start = SnapshotPosition(begin)
     routes: list[Any] = [PyMySqlRoute(session)]
     fast = fast_route(session, described)
     if fast is not None:
         routes.append(fast)
     found = []
     for route in routes:
-        parts = [batch.rows for batch in batches(list(copy(route, described, SnapshotPosition(begin), Limits(3))))]  # type: ignore[arg-type]
+        parts = [batch.rows for batch in batches(list(copy(one_route(session, route), described, start, Limits(3))))]
         found.append(pa.concat_tables(parts))
         assert not isinstance(route, ConnectorxRoute) or not route.gave_up, "connectorx could not read it"
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tidegate.changes.batch import Chunk
@@ -152,7 +153,7 @@ class BinlogFilesSource:
         reader = EventReader(task, self._charsets, checksums=checksums_at(self._folder, part[0], self._name))
         for chunk in reader.chunks(feed(self._folder, part, lowest, self._name)):
             self._newest = reader.newest or self._newest
-            if chunk.end == until:
+            if chunk.end is not None and chunk.end.compare(until) == "equal":
                 self._read_to = until
             yield chunk
 
@@ -197,7 +198,12 @@ class BinlogFilesSource:
         return self._scanned[file]
 
     def _table(self, table: TableName) -> MySqlTable:
-        """The table by the given DDL, else by the newest rows of it in the files."""
+        """The table by the given DDL, else by the newest rows of it in the files. NULL is no key: there a zero date is refused."""
+        found = self._described(table)
+        columns = tuple(replace(column, zero=found.policies_of(column.name).zero) for column in found.columns)
+        return replace(found, columns=columns)
+
+    def _described(self, table: TableName) -> MySqlTable:
         if not table.schema:
             raise SchemaError("its database is not named: write shop.orders", connection=self._name, table=table, setting="tables")
         if self._given is None:

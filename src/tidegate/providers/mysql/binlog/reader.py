@@ -104,13 +104,13 @@ class EventReader:
                 ev.check(event, self._task.connection, self._where(self._pos))
             if size != len(event):
                 raise self._cut_short(event, f"{size} bytes")
+            if kind in ev.HEARTBEATS or (not low and kind not in _KINDS and kind != ev.TABLE_MAP):
+                # Made up by the server: it stands nowhere in the file.
+                self._of_server(kind, event)
+                continue
             # The event's end: its header has the low 32 bits, and ends grow.
             end = self._high | low
-            if end <= self._pos:
-                if not low or kind in ev.HEARTBEATS:
-                    # Made up by the server: it stands nowhere in the file.
-                    self._of_server(kind, event)
-                    continue
+            if end < self._pos:
                 self._high += 1 << 32
                 end += 1 << 32
             if end - size >= self._stop:

@@ -17,6 +17,7 @@ from tidegate.providers.mysql.ddl.constants import initial
 from tidegate.providers.mysql.ddl.cursor import Cursor
 from tidegate.providers.mysql.ddl.lexer import NotUnderstood
 from tidegate.providers.mysql.ddl.widening import loss
+from tidegate.providers.mysql.policy import Policies
 from tidegate.providers.mysql.types import TEXTS, MySqlColumn, MySqlTable
 
 
@@ -50,9 +51,8 @@ class Dialect:
     collations: Collations
     mariadb: bool
 
-    def column(self, definition: ColumnDef, collation: str, table: MySqlTable) -> MySqlColumn:
-        """The column that a definition makes in the table, where ``collation`` is that of columns that name none."""
-        policies = table.policies_of(definition.name)
+    def column(self, definition: ColumnDef, collation: str, policies: Policies) -> MySqlColumn:
+        """The column that a definition makes in a table, where ``collation`` is that of columns that name none."""
         return column_of(definition, collation, self.collations, policies, mariadb=self.mariadb)
 
 
@@ -147,7 +147,7 @@ class _Work:
             if isinstance(clause, cl.ChangeColumn):
                 self._place(changed_to[clause.old.lower()], clause.after)
                 continue
-            column = self.dialect.column(clause.column, self.collation, self.before)
+            column = self.dialect.column(clause.column, self.collation, self.before.policies_of(clause.column.name))
             if clause.column.primary:
                 raise NotUnderstood("the primary key changes")
             value = initial(clause.column, column, mariadb=self.dialect.mariadb)
@@ -175,7 +175,7 @@ class _Work:
         in_key = old.name in self.before.schema.key
         if in_key and definition.null is None and self.index == "PRIMARY":
             definition.null = False
-        new = self.dialect.column(definition, self.collation, self.before)
+        new = self.dialect.column(definition, self.collation, self.before.policies_of(old.name))
         if definition.primary:
             raise NotUnderstood("the primary key changes")
         if in_key and not new.required:
@@ -257,7 +257,7 @@ def ghost_written(base: MySqlTable, created: st.CreateTable, dialect: Dialect) -
         for definition in created.columns:
             if definition.name in created.primary:
                 definition.null = False
-            made.append(dialect.column(definition, collation, base))
+            made.append(dialect.column(definition, collation, base.policies_of(definition.name)))
         table = _table(base, tuple(made), created.primary, "PRIMARY", collation)
     except NotUnderstood:
         return None

@@ -122,6 +122,7 @@ def test_a_target_that_is_not_empty(case: Setup) -> None:
 
 def test_a_target_column_that_is_too_narrow(case: Setup) -> None:
     case.target.execute("CREATE SCHEMA ods", "CREATE TABLE ods.orders (id numeric(20) PRIMARY KEY, memo varchar(10))")
+    case.options["on_ddl"] = "fail"
     refused(case, SchemaError, "ods.orders", "memo", "varchar(60)")
 
 
@@ -208,7 +209,8 @@ def test_what_happens_to_a_stored_position(own: Setup) -> None:
     own.shop.server.execute("RESET MASTER")
     own.shop.run(40)
     refused(own, PositionLost, "shop_mysql", "shop.orders", "binlog.000001")
-    own.shop.server.execute("SET GLOBAL server_id = 77")
+    own.shop.server.execute("RESET MASTER", "SET GLOBAL server_id = 77")
+    own.shop.run(40)
     refused(own, PositionLost, "shop_mysql", "shop.orders", "server")
 
 
@@ -227,7 +229,8 @@ def test_what_a_session_may_do_to_the_binlog_is_seen_in_the_event(own: Setup) ->
 def test_a_truncate_of_a_synced_table_is_not_passed_over(case: Setup) -> None:
     case.run()
     case.shop.server.execute(f"TRUNCATE {case.table}")
-    refused(case, EventRefused, case.table, "TRUNCATE")
+    case.options["on_ddl"] = "fail"
+    refused(case, EventRefused, case.table, "TRUNCATE", "on_ddl")
 
 
 def test_plan_tells_what_a_run_would_do_and_writes_nothing(case: Setup) -> None:

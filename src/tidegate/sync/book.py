@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -75,8 +75,10 @@ class Book:
         self.schemas = {table.source: table.entry.schema if table.entry else None for table in plan.tables}
         self.positions = {table.source: table.position for table in plan.tables if table.position is not None}
 
-    def known_schemas(self, tables: Iterable[TableName]) -> dict[TableName, TableSchema]:
-        return {table: schema for table in tables if (schema := self.schemas[table]) is not None}
+    def window(self, after: Mapping[TableName, Position], until: Position) -> Window:
+        """A window of changes, with what is known of the tables' columns at its begin."""
+        schemas = {table: schema for table in after if (schema := self.schemas[table]) is not None}
+        return Window(dict(after), until, schemas, frozenset(after.keys() - schemas.keys()))
 
     @contextmanager
     def load(self, targets: Sequence[Target], window: Window, intent: Intent | None = None) -> Iterator[Load]:
@@ -113,9 +115,16 @@ class Book:
                 self.progress(line(entry, tally.pending))
             tally.settle(committed=True)
 
+    def begin_at(self, table: TableName, position: Position, *, now: bool) -> None:
+        """Write where a table begins that isn't copied. Its columns there are known if that is ``now``."""
+        entry = self._entry(table, position, None)
+        self._append([entry if now else replace(entry, schema=None)])
+
     def record(self, positions: Mapping[TableName, Position], copies: Mapping[TableName, Copy | None] | None = None) -> None:
         """Write positions for which there is nothing to load."""
-        entries = [self._entry(table, position, (copies or {}).get(table)) for table, position in positions.items()]
+        self._append([self._entry(table, position, (copies or {}).get(table)) for table, position in positions.items()])
+
+    def _append(self, entries: Sequence[Entry]) -> None:
         if entries:
             self.sink.ledger.record(self.lease, entries)
         for entry in entries:

@@ -10,11 +10,12 @@ from dataclasses import replace
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import Position, SnapshotPosition
 from tidegate.changes.schema import TableName, TableSchema
+from tidegate.errors import SchemaError
 from tidegate.sync.ahead import Ahead
 from tidegate.sync.book import Book
 from tidegate.sync.follow import copy_anew
 from tidegate.sync.mapping import Target
-from tidegate.sync.plan import TablePlan
+from tidegate.sync.plan import TablePlan, needs_consistent
 from tidegate.sync.protocols import Copy, Limits, Load, Sink, Source, Window, chunk_limits
 from tidegate.sync.results import WriteResult
 
@@ -35,7 +36,7 @@ class Copier:
         for table in tables:
             if table.action == "begin":
                 # At once: the same words may mean a later place next time.
-                self._book.record({table.source: self._source.locate(table.start)})
+                self._book.begin_at(table.source, self._source.locate(table.start), now=table.start == "latest")
         together = [table for table in tables if table.action == "copy" and table.consistent]
         apart = [table for table in tables if table.action == "copy" and not table.consistent]
         if together:
@@ -50,6 +51,16 @@ class Copier:
             copies = {table.source: table.copy for table in apart if isinstance(starts[table.source], SnapshotPosition)}
             self._book.positions |= starts
             self._book.record({table: starts[table] for table in copies}, copies)
+
+    def outgrown(self, table: TablePlan) -> bool:
+        """Whether a table's changes no longer fit its target, and a copy that takes the target's place would."""
+        options = table.target.options
+        if table.action != "changes" or options.on_ddl != "resync" or needs_consistent(options):
+            return False
+        if not all(isinstance(problem, SchemaError) for problem in table.problems):
+            return False
+        shadow = copy_anew(table.target, self._sink.capabilities) == "shadow"
+        return shadow and not self._sink.inspect(self._sink.shadow(table.target)).problems
 
     def begin_anew(self, tables: Sequence[TableName]) -> None:
         """Give up the tables' places in the source: the next pass copies them, while what the target holds stays readable."""

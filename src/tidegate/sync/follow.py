@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Literal, get_args
 
+import pyarrow as pa
+
 from tidegate.changes.batch import TableEvent
+from tidegate.changes.schema import Column
 from tidegate.errors import EventRefused
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Initial
@@ -34,12 +37,15 @@ def step(event: TableEvent, table: TablePlan, capabilities: Capabilities, source
         return "pass"
     append = options.write_mode == "append"
     if event.kind == "column_added":
-        # A log of changes holds what was known when each was made.
-        if append or event.column is None or event.column.name not in target.schema.names:
+        # A log of changes holds what was known when each was made; change files keep the event itself.
+        if (append and not capabilities.keeps_events) or event.column is None or event.column.name not in target.schema.names:
             return "pass"
-        if event.kind in capabilities.follows:
-            return "fill"
-    elif event.kind == "truncated" and not append and event.kind in capabilities.follows:
+        if _still(event.column, target):
+            if event.kind in capabilities.follows:
+                return "fill"
+        elif options.on_ddl == "resync":
+            return "broken"
+    elif event.kind == "truncated" and (not append or capabilities.keeps_events) and event.kind in capabilities.follows:
         return "truncate"
     why = event.what if event.kind in ("broken", "unreadable") else f"{event.what}, which this target can't follow"
     if options.on_ddl != "resync":
@@ -48,6 +54,11 @@ def step(event: TableEvent, table: TablePlan, capabilities: Capabilities, source
         raise _refused(event, f"{why}; and under its options it can't be copied over what is there", "sync", source)
     log.warning("%s: %s at %s: it is copied anew (on_ddl='resync')", event.table, why, event.position)
     return "broken"
+
+
+def _still(column: Column, target: Target) -> bool:
+    """Whether an added column takes the same kind of values now: if not, what was written to it in between doesn't fit."""
+    return bool(pa.types.is_string(column.type) == pa.types.is_string(target.schema.column(column.name).type))
 
 
 def copy_anew(target: Target, capabilities: Capabilities) -> Copy | None:

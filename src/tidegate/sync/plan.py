@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from tidegate.changes.position import Position, SnapshotPosition, to_json
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import ConfigError, PermanentError, PreflightError, SchemaError, TidegateError
@@ -260,9 +262,22 @@ def refusals(target: Target, capabilities: Capabilities, connection: str) -> Ite
 
 def _schema_problems(target: Target, entry: Entry | None) -> Iterator[PermanentError]:
     known = entry.schema if entry is not None else None
+    if texts := turned_to_text(known, target.schema):
+        what = f"{', '.join(texts)} became text at the source, which a target column of the old type would change or refuse"
+        yield SchemaError(what, table=target.schema.table, setting="tidegate resync, or on_ddl='resync'")
     if known is not None and target.options.write_mode != "append" and known.key != target.key:
         what = f"the key was ({', '.join(known.key)}) and is ({', '.join(target.key)}); the target's rows are under the old one"
         yield SchemaError(what, table=target.schema.table, setting="key=[...], or tidegate resync once the target has the new key")
+
+
+def turned_to_text(known: TableSchema | None, now: TableSchema) -> list[str]:
+    """Columns that were of another kind and are texts now: a target's column of the old kind would read them as its own values."""
+    before = {} if known is None else {column.name: column.type for column in known.columns}
+    return [
+        column.name
+        for column in now.columns
+        if pa.types.is_string(column.type) and not pa.types.is_string(before.get(column.name, column.type))
+    ]
 
 
 def _other_table(target: Target, entry: Entry | None, preparation: Preparation, connection: str) -> Iterator[PermanentError]:

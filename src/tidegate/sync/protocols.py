@@ -32,12 +32,14 @@ table of its own (:meth:`Sink.shadow`), which takes the target's place once it i
 class Window:
     """What a read covers: per table everything after its position, up to and with ``until`` (None: to the end of a first copy).
 
-    ``schemas``: the source's schema of each table as of that position, as far as the ledger has it.
+    ``schemas``: the source's schema of each table as of that position, as far as the ledger has it. ``unknown``: the tables of
+    which nobody knows it, since they begin at a place in the past.
     """
 
     after: Mapping[TableName, Position]
     until: Position | None
     schemas: Mapping[TableName, TableSchema] = field(default_factory=dict)
+    unknown: frozenset[TableName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Capabilities:
     """Whether several loads, of different tables, can be open at a time."""
     shadow: bool = False
     """Whether a table can be copied anew beside the old one and take its place at the end."""
+    keeps_events: bool = False
+    """Whether ``append`` keeps the events themselves among the rows, for whoever replays them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError
+from tidegate.sync.follow import copy_anew
 from tidegate.sync.lease import LEASE_SECONDS
 from tidegate.sync.mapping import Sync, Target
-from tidegate.sync.plan import needs_consistent
+from tidegate.sync.plan import needs_consistent, turned_to_text
 from tidegate.sync.protocols import Copy, Entry, Sink, Source, resolve
 
 
@@ -18,7 +19,8 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
     """Let the next run copy these tables again, whatever position the ledger has for them.
 
     The copy replaces what the target holds: row by row, while readers see the old rows, and at its end the rows that the source no
-    longer has are removed; ``delete_mode='ignore'`` keeps them. Other tables of the sync go on from where they stand.
+    longer has are removed; ``delete_mode='ignore'`` keeps them. A table whose columns or key the target's don't fit any more is
+    copied beside it, and takes its place at the end. Other tables of the sync go on from where they stand.
 
     Raises ConfigError for a table that can't be copied over what is there: its rows would stand twice (``append``), or be kept
     (``ignore``). Raises SyncBusy while another owner runs the sync.
@@ -37,6 +39,8 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
             what = "its options, or unique constraints of the target, allow no copy over what is there: use a new target table"
             raise ConfigError(what, connection=sink.name, table=mapping.target, setting="sync")
         targets[mapping.source] = target
+    last = sink.ledger.last(sync.name)
+    outgrown = [table for table, target in targets.items() if _outgrown(last.get(table), target, sink)]
     sink.ledger.setup()
     lease = sink.ledger.acquire(sync.name, owner, LEASE_SECONDS)
     try:
@@ -52,7 +56,18 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
                 raise ConfigError(what, connection=sink.name, table=target.table)
             # Under delete_mode='ignore' rows that the source no longer has are there to stay.
             copy: Copy = "merge" if target.options.delete_mode == "ignore" else "replace"
+            if table in outgrown:
+                copy = "shadow"
             entries.append(Entry(sync.name, table, target.table, position, copy=copy, schema=target.schema))
         sink.ledger.record(lease, entries)
     finally:
         sink.ledger.release(lease)
+
+
+def _outgrown(entry: Entry | None, target: Target, sink: Sink) -> bool:
+    """Whether rows of the source no longer fit the target table, and a table of its own can take its place."""
+    known = entry.schema if entry is not None else None
+    moved = bool(turned_to_text(known, target.schema)) or (known is not None and known.key != target.key)
+    if not moved and not sink.inspect(target).problems:
+        return False
+    return copy_anew(target, sink.capabilities) == "shadow" and not sink.inspect(sink.shadow(target)).problems

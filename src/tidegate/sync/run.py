@@ -17,7 +17,7 @@ from tidegate.sync.follow import step
 from tidegate.sync.lease import LEASE_SECONDS, Heartbeat
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import Plan, plan
-from tidegate.sync.protocols import Intent, Lease, Ledger, Load, Sink, Source, Window, chunk_limits
+from tidegate.sync.protocols import Intent, Lease, Ledger, Load, Sink, Source, chunk_limits
 from tidegate.sync.results import SyncResult
 from tidegate.sync.retry import retrying
 
@@ -97,6 +97,8 @@ class _Run:
         """One pass over all tables; True if some have to be copied anew, which the next pass does."""
         self.broken.clear()
         self.plan = plan(self.book.sync, self.source, self.sink)
+        if self._outgrown():
+            return True
         self.plan.check()
         for table in self.plan.tables:
             if table.preparation.ddl:
@@ -113,6 +115,22 @@ class _Run:
         if self.broken:
             self.copier.begin_anew(list(self.broken))
         return bool(self.broken)
+
+    def _outgrown(self) -> bool:
+        """Whether tables that are to be resynced don't fit their targets any more; then they are given a place to be copied from.
+
+        What the log says of them is passed over: the copy has it. The others go on with the next pass.
+        """
+        assert self.plan is not None
+        tables = [table for table in self.plan.tables if table.problems]
+        if not tables or self.plan.general or not all(self.copier.outgrown(table) for table in tables):
+            return False
+        self.sink.ledger.claim(self.book.lease, [table.target.table for table in self.plan.tables])
+        self.book.open(self.plan)
+        for table in tables:
+            log.warning("%s: %s: it is copied anew (on_ddl='resync')", table.source, table.problems[0])
+        self.copier.begin_anew([table.source for table in tables])
+        return True
 
     def _follow_the_source(self, plan: Plan) -> None:
         """Positions of a server that another has taken over for become that one's, at once and for good."""
@@ -148,8 +166,7 @@ class _Run:
                 self.book.tallies[table].phase = "changes"
         targets = [self.book.targets[table] for table in behind]
         flush = [target.options.flush_interval for target in targets if target.options.flush_interval is not None]
-        window = Window(behind, until, self.book.known_schemas(behind))
-        with Ahead(self.source.read(window, chunk_limits(targets))) as chunks:
+        with Ahead(self.source.read(self.book.window(behind, until), chunk_limits(targets))) as chunks:
             self._load_chunks(chunks, targets, behind, until, min(flush, default=None))
 
     def _finish_intent(self, intent: Intent) -> None:
@@ -175,7 +192,7 @@ class _Run:
         for chunk in chunks:
             began = time.monotonic()
             starts = {table: self.book.positions[table] for table in after}
-            with self.book.load(targets, Window(starts, until, self.book.known_schemas(after)), intent) as load:
+            with self.book.load(targets, self.book.window(starts, until), intent) as load:
                 ends = self._write(load, chunk, starts)
                 while chunk.end is None or flush is None or time.monotonic() - began < flush:
                     following = next(chunks, None)

@@ -380,6 +380,7 @@ def _intent_record(intent: Intent) -> Record:
         "after": after,
         "until": until,
         "schemas": [schema.to_json() for schema in intent.window.schemas.values()],
+        "unknown": [_table_json(table) for table in intent.window.unknown],
         "limits": [intent.limits.rows, intent.limits.bytes],
         "encoder": intent.encoder,
     }
@@ -389,7 +390,8 @@ def _intent_from(record: Record) -> Intent:
     after = {TableName(*table): from_json(position) for table, position in record["after"]}
     until = None if record["until"] is None else from_json(record["until"])
     schemas = [TableSchema.from_json(schema) for schema in record.get("schemas", ())]
-    window = Window(after, until, {schema.table: schema for schema in schemas})
+    unknown = frozenset(TableName(*table) for table in record.get("unknown", ()))
+    window = Window(after, until, {schema.table: schema for schema in schemas}, unknown)
     return Intent(record["id"], record["sync"], window, Limits(*record["limits"]), record["encoder"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.providers.cdcfiles.reading import append, apply, events, open_source, read, rows, tables, write
+from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused
 from tidegate.sync.protocols import Limits
 
@@ -164,6 +165,13 @@ def test_an_added_column_s_constant_reaches_the_rows_that_are_there(tmp_path: Pa
         ("RENAME TABLE t_new TO t", "RENAME"),
         ("DROP TABLE IF EXISTS a, t", "ERASE"),
         ("ALTER TABLE t RENAME TO u", "ALTER"),
+        ("ALTER TABLE _t_new RENAME TO t", "ALTER"),
+        ("ALTER TABLE shop._t_new RENAME t", "ALTER"),
+        ("DROP DATABASE IF EXISTS shop", "QUERY"),
+        ("/*!50000 DROP TABLE t */", "ERASE"),
+        ("ALTER TABLE t ADD n VARCHAR(9) DEFAULT x'4142'", "ALTER"),
+        ("ALTER TABLE t ADD n BIT(8) DEFAULT 'a'", "ALTER"),
+        ("ALTER TABLE t ADD n INT DEFAULT 'many'", "ALTER"),
         ("", "ERASE"),
         ("ALTER TABLE t ADD COLUMN 'unclosed", "ALTER"),
     ],
@@ -180,6 +188,11 @@ def test_a_statement_whose_outcome_no_record_tells_breaks_the_table_and_begins_a
     [
         (message("MERGE", []), "unknown type 'MERGE'"),
         (message("INSERT", None), "INSERT without rows"),
+        (message("INSERT", [None]), "a row that isn't an object"),
+        (message("INSERT", [{"id": "1"}]) | {"es": "1000"}, "a time that isn't in milliseconds"),
+        (message("INSERT", [{"id": "1"}]) | {"es": 10**17}, "a time that isn't in milliseconds"),
+        (message("INSERT", [{"id": "1"}], types={"id": ""}), "not of the shape"),
+        (message("INSERT", [{"id": "1"}], types={"id": "decimal(99,2)"}), "no canonical type"),
         (message("UPDATE", [{"id": "1"}], []), "don't pair"),
         (message("INSERT", [{"id": "1"}], types=None), r"no mysqlType.*\[ddl\]"),
         (message("INSERT", [{"id": "1"}], types={"id": "wormhole"}), "no canonical type"),
@@ -233,3 +246,60 @@ def test_a_message_is_not_cut(tmp_path: Path) -> None:
     )
     chunks, _ = read(open_source(path), [T], Limits(rows=2))
     assert [(chunk.num_rows, chunk.end is None) for chunk in chunks] == [(3, False)] * 3
+
+
+def test_statements_that_come_again_are_repeats(tmp_path: Path) -> None:
+    types = TYPES | {"n": "int(11)", "m": "int(11)"}
+    lines = [
+        statement("TRUNCATE TABLE t", "TRUNCATE", number=2),
+        statement("ALTER TABLE t ADD n INT DEFAULT 4, ADD m INT DEFAULT 5", number=3),
+        message("INSERT", [{"id": "4", "x": "four", "n": "1", "m": "1"}], number=4, types=types),
+    ]
+    write(tmp_path / "1.json", message("INSERT", [{"id": "1", "x": "a"}]), *lines)
+    chunks, positions = read(open_source(tmp_path), [T])
+    assert [event.kind for event in events(chunks)] == ["truncated", "column_added", "column_added"]
+    write(tmp_path / "2.json", *lines, message("INSERT", [{"id": "5", "x": "", "n": "1", "m": "1"}], number=5, types=types))
+    chunks, _ = read(open_source(tmp_path), positions)
+    assert events(chunks) == []
+    assert [row["id"] for _, row in rows(chunks)] == [5]
+
+
+def test_a_column_that_the_last_statement_adds_is_planned_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", message("INSERT", [{"id": "1", "x": "a"}]))
+    _, positions = read(open_source(path), [T])
+    append(path, statement("ALTER TABLE t ADD n INT DEFAULT 4", number=2))
+    for stored in (None, positions[T]):
+        source = open_source(path)
+        assert source.preflight({TableName.parse(T): stored}).problems == ()
+        assert source.schema(TableName.parse(T)).names == ("id", "x", "n")
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("BIT(8) DEFAULT b'101'", 5),
+        ("INT DEFAULT 0x10", 16),
+        ("VARBINARY(8) DEFAULT 'abc'", b"abc"),
+        ("BINARY(4) DEFAULT 'ab'", b"ab\0\0"),
+        ("VARCHAR(40) DEFAULT 'it''s /*!x*/'", "it's /*!x*/"),
+        ("INT /*!50000 NOT NULL */ DEFAULT 7 /* DEFAULT 8 */", 7),
+    ],
+)
+def test_an_added_column_s_default_is_what_mysql_makes_of_it(tmp_path: Path, declared: str, expected: Any) -> None:
+    path = write(
+        tmp_path / "a.json", message("INSERT", [{"id": "1", "x": "a"}]), statement(f"ALTER TABLE t ADD n {declared}", number=2)
+    )
+    (event,) = events(read(open_source(path), [T])[0])
+    assert event.value is not None
+    assert event.value.as_py() == expected
+
+
+def test_a_column_that_is_added_if_it_is_missing_and_is_not_is_nothing(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.json",
+        message("INSERT", [{"id": "1", "x": "a"}]),
+        statement("ALTER TABLE t ADD COLUMN IF NOT EXISTS x VARCHAR(10) DEFAULT 'z'", number=2),
+        statement("ALTER TABLE t ADD COLUMN IF NOT EXISTS x VARCHAR(10) NOT NULL", number=3),
+        statement("DROP DATABASE other", "QUERY", number=4),
+    )
+    assert events(read(open_source(path), [T])[0]) == []

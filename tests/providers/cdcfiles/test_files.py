@@ -438,3 +438,23 @@ def test_what_waits_for_the_end_of_its_transaction_is_read_once_that_comes_in_an
     assert reader.run() == []
     write(tmp_path / "2.json", row | {"data": {"id": 3}, "xid": 2, "commit": True})
     assert reader.run() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("fields", "setting"),
+    [
+        ({"ddl": "/nowhere/tables.sql"}, "ddl"),
+        ({"ddl": "nowhere://tables.sql"}, "ddl"),
+        ({"ddl": "CREATE TABLE t (id INT PRIMARY KEY,,)"}, "ddl"),
+        ({"ddl": "CREATE TABLE t (id)"}, "ddl"),
+        ({"ddl": "CREATE TABLE t (id INT PRIMARY KEY, "}, "ddl"),
+        ({"ddl": "("}, "ddl"),
+        ({"time_zone": "Europe/Pariss"}, "time_zone"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named_when_the_source_is_opened(
+    tmp_path: Path, fields: dict[str, str], setting: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_source(tmp_path, **fields)
+    assert caught.value.setting == setting

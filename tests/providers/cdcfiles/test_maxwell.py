@@ -167,15 +167,56 @@ def test_a_dropped_table_is_broken(tmp_path: Path) -> None:
     assert [event.kind for event in events(chunks)] == ["broken"]
 
 
-def test_transactions_counted_anew_after_a_restart_of_the_server_are_no_repeats(tmp_path: Path) -> None:
+def test_transactions_counted_anew_after_the_log_was_begun_anew_are_no_repeats(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.json",
-        message("insert", {"id": 1, "x": ""}, xid=900, ts=100),
-        message("insert", {"id": 2, "x": ""}, xid=7, ts=200),
-        message("insert", {"id": 3, "x": ""}, xid=8, ts=201),
-        message("insert", {"id": 2, "x": ""}, xid=7, ts=200),
+        message("insert", {"id": 1, "x": ""}, position="log.000900:4", ts=100),
+        message("insert", {"id": 2, "x": ""}, position="log.000001:7", ts=200),
+        message("insert", {"id": 3, "x": ""}, position="log.000001:8", ts=201),
+        message("insert", {"id": 2, "x": ""}, position="log.000001:7", ts=200),
     )
     assert [row["id"] for _, row in follow(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("where", [{}, {"position": "log.000001:100"}, {"gtid": "3e11fa47-71ca-11e1-9e33-c80aa9429562:7"}])
+def test_no_row_of_a_transaction_without_xoffset_is_taken_for_a_repeat(tmp_path: Path, where: dict[str, Any]) -> None:
+    lines = [message("insert", {"id": 1, "x": str(n)}, commit=n == 2) | where for n in range(3)]
+    for line in lines:
+        line.pop("xoffset", None)
+    write(tmp_path / "1.json", *lines)
+    chunks, positions = read(open_source(tmp_path, ddl=DDL), [T])
+    assert [row["x"] for _, row in rows(chunks)] == ["0", "1", "2"]
+    write(tmp_path / "2.json", *lines, message("insert", {"id": 2, "x": ""}, xid=2))
+    chunks, _ = read(open_source(tmp_path, ddl=DDL), positions)
+    # With nothing to tell them by they are all applied again, not some of them.
+    assert [row["x"] for _, row in rows(chunks)] == ([""] if where else ["0", "1", "2", ""])
+
+
+def test_rows_of_a_bootstrap_share_a_position(tmp_path: Path) -> None:
+    lines = [message("bootstrap-insert", {"id": n, "x": ""}, xid=None, position="log.000001:100") for n in range(3)]
+    assert [row["id"] for _, row in follow(write(tmp_path / "a.json", *lines))] == [0, 1, 2]
+
+
+def test_numbers_of_transactions_are_in_no_order(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.json",
+        *(message("insert", {"id": 1, "x": str(xid)}, xid=xid, ts=1_700_000_000) for xid in (11, 10, 12)),
+    )
+    assert [row["x"] for _, row in follow(path)] == ["11", "10", "12"]
+
+
+def test_a_statement_that_comes_again_is_a_repeat(tmp_path: Path) -> None:
+    lines = [
+        message("table-alter", xid=None, sql="ALTER TABLE t DROP PRIMARY KEY", position="log.000001:200", ts=1_700_000_002_000),
+        message("insert", {"id": 4, "x": ""}, xid=3, position="log.000001:300"),
+    ]
+    write(tmp_path / "1.json", message("insert", {"id": 1, "x": ""}, position="log.000001:100"), *lines)
+    chunks, positions = read(open_source(tmp_path, ddl=DDL), [T])
+    assert [event.kind for event in events(chunks)] == ["broken"]
+    write(tmp_path / "2.json", *lines, message("insert", {"id": 5, "x": ""}, xid=5, position="log.000001:400"))
+    chunks, _ = read(open_source(tmp_path, ddl=DDL), positions)
+    assert events(chunks) == []
+    assert [row["id"] for _, row in rows(chunks)] == [5]
 
 
 def test_an_unknown_type_is_refused(tmp_path: Path) -> None:

@@ -95,18 +95,20 @@ def _texts(row: Row | None) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in (row or {}).items()}
 
 
-def maxwell(log: Sequence[Transaction], *, position: bool = False) -> Iterator[bytes]:
-    """A line a row; the last of a transaction carries commit."""
+def maxwell(log: Sequence[Transaction], *, position: bool = False, gtid: bool = False, xoffset: bool = True) -> Iterator[bytes]:
+    """A line a row; the last of a transaction carries commit, the others xoffset where Maxwell is told to write it."""
     for number, transaction in enumerate(log):
         for row, change in enumerate(transaction):
             last = row == len(transaction) - 1
             message: dict[str, Any] = {
                 "database": "shop", "table": "orders", "type": _kind(change).lower(), "ts": 1_700_000_000 + number,
-                "xid": 1000 + number, **({"commit": True} if last else {"xoffset": row}),
+                "xid": 1000 + number, **({"commit": True} if last else {"xoffset": row} if xoffset else {}),
                 "data": change.after if change.after is not None else change.before,
             }  # fmt: skip
             if position:
                 message["position"] = f"mysql-bin.000001:{100 + number * 10}"
+            if gtid:
+                message["gtid"] = f"3e11fa47-71ca-11e1-9e33-c80aa9429562:{number + 1}"
             if _kind(change) == "UPDATE":
                 message["old"] = _changed(change)
             yield line_of(message)

@@ -147,9 +147,11 @@ class BinlogFilesSource:
         for table in starts:
             now, known = self._table(table), window.schemas.get(table)
             tables[table] = table_as_of(known, now, self._charsets.width) if known else now
+        # Given columns are those of the files' begin.
+        unknown = window.unknown - (self._given or {}).keys()
         server = self._begin(part[0]).server
         present = NothingPresent(self._charsets, mariadb=server.mariadb)
-        task = Task(self._name, server, tables, starts, until, limits, present)
+        task = Task(self._name, server, tables, starts, until, limits, present, unknown)
         reader = EventReader(task, self._charsets, checksums=checksums_at(self._folder, part[0], self._name))
         for chunk in reader.chunks(feed(self._folder, part, lowest, self._name)):
             self._newest = reader.newest or self._newest

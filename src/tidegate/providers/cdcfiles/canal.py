@@ -23,6 +23,7 @@ from tidegate.providers.cdcfiles.records import (
     Shape,
     Tables,
     loads,
+    moment,
     numbered,
     shape_of,
 )
@@ -47,10 +48,9 @@ class Canal:
         if not isinstance(message, dict) or "type" not in message:
             raise Broken("not a message of Canal's")
         kind = message["type"]
-        record = Record(time=message.get("es"), place=_place(message))
+        record = Record(time=moment(message.get("es")), place=_place(message))
         schema, name = message.get("database"), message.get("table")
         if message.get("isDdl"):
-            record.place = None
             record.happenings = self._statement(message, str(kind), schema or "", name or "")
             return record
         if kind not in ("INSERT", "UPDATE", "DELETE"):
@@ -61,6 +61,8 @@ class Canal:
         data, old = message.get("data"), message.get("old")
         if not isinstance(data, list):
             raise Refused(f"{kind} without rows")
+        if not all(isinstance(row, dict) for row in data):
+            raise Refused(f"{kind} with a row that isn't an object")
         if kind == "UPDATE" and old is not None:
             if len(old) != len(data):
                 raise Refused("rows before and after an UPDATE that don't pair")

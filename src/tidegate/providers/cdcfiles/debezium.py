@@ -27,6 +27,7 @@ from tidegate.providers.cdcfiles.records import (
     Shape,
     Tables,
     loads,
+    moment,
     numbered,
     shape_of,
 )
@@ -100,7 +101,7 @@ class Debezium:
         source = payload.get("source") or {}
         operation = payload["op"]
         record = _origin(source, operation)
-        record.time = record.time or payload.get("ts_ms")
+        record.time = record.time or moment(payload.get("ts_ms"))
         transaction = payload.get("transaction")
         if isinstance(transaction, dict) and transaction.get("id"):
             record.transaction = transaction["id"]
@@ -155,7 +156,6 @@ class Debezium:
     def _schema_change(self, payload: dict[str, Any]) -> Record:
         source = payload.get("source") or {}
         record = _origin(source, "ddl")
-        record.place = None
         schema = payload.get("databaseName") or source.get("db") or ""
         named = TableName(schema, (source.get("table") or "").split(",")[0])
         record.happenings = self._tables.happen(effects(payload["ddl"] or "", schema, named)) if payload["ddl"] else []
@@ -211,7 +211,7 @@ def _origin(source: dict[str, Any], operation: str) -> Record:
     """Where a record stands, and which transaction it is of."""
     file, pos, gtid = source.get("file"), source.get("pos"), source.get("gtid")
     committed = source.get("ts_ms")
-    committed = committed if isinstance(committed, int) and committed > 0 else None
+    committed = moment(committed) or None
     record = Record(ends=False, transaction=gtid or (file, pos) if file else None, time=committed)
     base, sequence = _file(file or "")
     if sequence < 0 or pos is None:
@@ -226,7 +226,7 @@ def _origin(source: dict[str, Any], operation: str) -> Record:
         record.ends = True
     else:
         # A key change is a delete and an insert of one row of the log.
-        half = 1 if operation == "c" else 0
+        half = {"c": 1, "ddl": 2}.get(operation, 0)
         epoch, at = numbered(gtid, f"log {base}")
         record.place = Place(epoch, (*at, sequence, pos, row, half), False, (base, sequence, pos), committed=committed)
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from tidegate.providers.cdcfiles.canal import Canal
@@ -36,6 +37,13 @@ def detect(line: bytes) -> str | None:
     if kind.islower():
         return "maxwell"
     return "canal" if {"data", "isDdl", "pkNames", "mysqlType"} & value.keys() else None
+
+
+def may_add(name: str) -> Callable[[bytes], bool]:
+    """Whether a line may be a statement that adds a column, by its text: quick, and never No for one that does."""
+    marker = {"debezium": rb'"ddl"', "canal": rb'"isDdl"\s*:\s*true', "maxwell": rb'"table-alter"'}[name]
+    found, adds = re.compile(marker), re.compile(rb"(?i)add")
+    return lambda line: found.search(line) is not None and adds.search(line) is not None
 
 
 def any_line(line: bytes) -> bool:

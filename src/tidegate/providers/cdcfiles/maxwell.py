@@ -14,6 +14,7 @@ from tidegate.providers.cdcfiles.records import (
     BEFORE,
     DELETE,
     INSERT,
+    LAST,
     Broken,
     Place,
     Record,
@@ -21,14 +22,13 @@ from tidegate.providers.cdcfiles.records import (
     Shape,
     Tables,
     loads,
+    moment,
     numbered,
     shape_of,
 )
 from tidegate.providers.cdcfiles.statements import Effect, effects
 from tidegate.providers.cdcfiles.types import GEOMETRIES, MySqlType
 
-_LAST = 2**62
-"""The row that carries ``commit`` has no xoffset: it comes after all that have one."""
 _DDL = frozenset(("table-create", "table-alter", "table-drop", "database-create", "database-alter", "database-drop"))
 
 
@@ -49,18 +49,17 @@ class Maxwell:
         kind = message["type"]
         schema, name = message.get("database"), message.get("table")
         if kind in _DDL:
-            return Record(happenings=self._statement(message, kind, schema or "", name or ""))
+            return Record(place=_place(message), happenings=self._statement(message, kind, schema or "", name or ""))
         if kind in ("bootstrap-start", "bootstrap-complete", "heartbeat"):
             return Record()
         if kind not in ("insert", "update", "delete", "bootstrap-insert"):
             raise Refused(f"a message of the unknown type {kind!r}")
         xid = message.get("xid")
-        time = message.get("ts")
         record = Record(
             place=_place(message),
             transaction=xid,
             ends=xid is None or bool(message.get("commit")),
-            time=time * 1000 if isinstance(time, int) else None,
+            time=_milliseconds(message.get("ts")),
         )
         table = record.table = self._tables.find(schema, name)
         if table is None:
@@ -76,7 +75,7 @@ class Maxwell:
         return record
 
     def _statement(self, message: dict[str, Any], kind: str, schema: str, name: str) -> Any:
-        if not name:
+        if not name and kind != "database-drop":
             return []
         sql = message.get("sql")
         named = TableName(schema, name)
@@ -100,24 +99,29 @@ class Maxwell:
 
 
 def _place(message: dict[str, Any]) -> Place | None:
-    """By the log's position where Maxwell was told to write it, else by GTID, else by the transaction's number."""
-    row, time = message.get("xoffset", _LAST), message.get("ts")
-    committed = time * 1000 if isinstance(time, int) else None
-    if not isinstance(row, int):
-        return None
+    """By the log's position where Maxwell was told to write it, else by GTID; rows that share either are counted without xoffset.
+
+    Not by ``xid``: a server numbers transactions as they begin and logs them as they commit.
+    """
+    committed = _milliseconds(message.get("ts"))
+    row = message.get("xoffset")
+    if message.get("commit"):
+        row = LAST  # it has no xoffset, and comes after all that have one
+    own: tuple[int, ...] = (row,) if isinstance(row, int) else ()
     position = message.get("position")
     if isinstance(position, str):
         file, _, offset = position.rpartition(":")
         base, _, number = file.rpartition(".")
         if number.isdigit() and offset.isdigit():
-            return Place(
-                f"log {base}", (int(number), int(offset), row), False, (base, int(number), int(offset)), committed=committed
-            )
+            log = (base, int(number), int(offset))
+            return Place(f"log {base}", (*log[1:], *own), not own, log, ends=True, committed=committed)
     epoch, at = numbered(message.get("gtid"), "")
-    if at:
-        return Place(epoch, (*at, row), committed=committed)
-    xid = message.get("xid")
-    return Place("xid", (xid, row), committed=committed) if isinstance(xid, int) else None
+    return Place(epoch, (*at, *own), not own, ends=True, committed=committed) if at else None
+
+
+def _milliseconds(time: Any) -> int | None:
+    """Rows have seconds, statements milliseconds."""
+    return moment(time * 1000 if isinstance(time, int) and time < 10**11 else time)
 
 
 def reader(kind: MySqlType, hints: v.Hints) -> v.Reader:

@@ -76,15 +76,17 @@ class Reading:
         record, name = parsed.record, parsed.known.file.name
         where = f"{name}:{parsed.line}"
         try:
-            happenings = record.happenings and [item for item in record.happenings if self._is_new(item[0], parsed)]
+            # Asked once a table: what a statement does to it in several ways stands at one place.
+            changed = {table: self._is_new(table, parsed) for table in dict.fromkeys(item[0] for item in record.happenings)}
+            happenings = [item for item in record.happenings if changed[item[0]]]
             table = record.table if record.table is not None and record.rows and self._is_new(record.table, parsed) else None
             if happenings or table is not None:
                 if record.transaction is None or record.transaction != self._last:
                     self._between = True
                 if self._builder.full or (self._between and self._open):
                     yield self._chunk()
-                for changed, happening in happenings:
-                    yield from self._happen(changed, happening, where)
+                for named, happening in happenings:
+                    yield from self._happen(named, happening, where)
                 if table is not None:
                     yield from self._rows(table, parsed, where)
                 self._last, self._between = record.transaction, record.ends
@@ -128,6 +130,8 @@ class Reading:
             self.newest = record.time if self.newest is None else max(self.newest, record.time)
 
     def _happen(self, table: TableName, happening: Happening, where: str) -> Iterator[Chunk]:
+        if happening.unless is not None and table in self.schemas and happening.unless in self.schemas[table].names:
+            return
         if happening.kind == "broken" and not self._builder.empty:
             yield self._chunk()
         if happening.column is not None and table in self.schemas and happening.column.name not in self.schemas[table].names:

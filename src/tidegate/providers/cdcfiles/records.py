@@ -15,7 +15,7 @@ from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError
 from tidegate.providers.cdcfiles.statements import Effect
 from tidegate.providers.cdcfiles.types import ColumnType, Declared
-from tidegate.providers.cdcfiles.values import Hints, Reader, plain, texts
+from tidegate.providers.cdcfiles.values import Hints, Reader, Undecided, plain, texts
 
 INSERT, BEFORE, AFTER, DELETE = (int(kind) for kind in RowKind)
 
@@ -42,6 +42,10 @@ class Shape:
     """What a row holds in columns that it was written before, where the records say so."""
 
 
+LAST = 2**62
+"""The number, at its place, of the last record of a transaction: none follows there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a record stands in its log, as far as it says.
@@ -55,6 +59,8 @@ class Place:
     ties: bool = False
     log: tuple[str, int, int] | None = None
     copy: bool = False
+    ends: bool = False
+    """Whether the last of those with the same place is marked by ``LAST``: one that may be a repeat or not goes on before it."""
     committed: int | None = None
     """When the source says that it was committed, in milliseconds since 1970: the same in every repeat of the record."""
 
@@ -67,6 +73,8 @@ class Happening:
     what: str
     column: Column | None = None
     value: pa.Scalar | None = None
+    unless: str | None = None
+    """Nothing happens if the table has this column."""
 
 
 @dataclass(slots=True)
@@ -138,6 +146,9 @@ class Tables:
         """Effects of a statement on the tables that are read, in the terms of a run; declared tables follow it."""
         found: list[tuple[TableName, Happening]] = []
         for effect in effects:
+            if effect.kind == "schema_dropped":
+                found += [(table, Happening("broken", effect.what)) for table in self._of_schema(effect.table.schema)]
+                continue
             table = self.find(effect.table.schema, effect.table.name)
             if table is None:
                 continue
@@ -151,15 +162,33 @@ class Tables:
             found.append((table, self._added(table, effect)))
         return found
 
+    def _of_schema(self, schema: str) -> list[TableName]:
+        """The tables that are read whose records are of this database, as far as that is known."""
+        if self._wanted is None:
+            return [table for pair, table in self._known.items() if table is not None and pair[0] == schema]
+        met = {table: {pair[0] for pair, other in self._known.items() if other == table} for table in self._wanted}
+        return [
+            table
+            for table in self._wanted
+            if table.schema == schema or (not table.schema and (not met[table] or schema in met[table]))
+        ]
+
     def _added(self, table: TableName, effect: Effect) -> Happening:
         assert effect.column is not None
         new = effect.column
         column = new.type.column(new.name, nullable=new.nullable)
+        unless = new.name if effect.if_missing else None
+        broken = Happening("broken", f"{effect.what}: what the column holds in older rows is in no record", unless=unless)
         if column is None or not new.filled:
-            return Happening("broken", f"{effect.what}: what the column holds in older rows is in no record")
-        value = plain(new.type, self.hints, texts)([new.default])[0]
+            return broken
+        try:
+            value = plain(new.type, self.hints, lambda values: texts(values).cast(pa.binary()))([new.default])[0]
+        except Undecided as error:
+            raise Refused(f"{effect.what}: {error}", error.setting) from None
+        except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
+            return broken
         self._add(table, (new,))
-        return Happening("column_added", effect.what, column, value if value.is_valid else None)
+        return Happening("column_added", effect.what, column, value if value.is_valid else None, unless)
 
     def restore(self, told: Declared) -> None:
         """What statements had told when the reading was stopped; the ddl goes before it."""
@@ -219,6 +248,15 @@ def shape_of(
         )
     schema = TableSchema(table, tuple(column for column, _ in columns), key or ())
     return Shape(schema, {column.name: reader for column, reader in columns}, defaults or {})
+
+
+def moment(value: Any) -> int | None:
+    """A time in milliseconds since 1970; Refused for what is none."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 0 <= value < 10**14:
+        raise Refused("a time that isn't in milliseconds since 1970", "format")
+    return value
 
 
 def numbered(gtid: Any, otherwise: str) -> tuple[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.providers.cdcfiles.records import Place, Refused
+from tidegate.providers.cdcfiles.records import LAST, Place, Refused
 
 _RANGES = 16
 """Ranges kept by table and epoch. Beyond, the two lowest become one."""
@@ -137,7 +137,13 @@ class Mark:
         before = self._ties.get(file)
         if before is not None and before == (place.epoch, (*place.at, before[1][-1])):
             at = (*place.at, before[1][-1] + 1)
-        elif before is None and last is not None and last[:-1] == place.at and (file == self._resumed or digest != epoch.first):
+        elif (
+            before is None
+            and last is not None
+            and last[:-1] == place.at
+            and last[-1] < LAST
+            and (place.ends or file == self._resumed or digest != epoch.first)
+        ):
             at = (*place.at, last[-1] + 1)
         else:
             at = (*place.at, 0)

@@ -14,6 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import FileMark, LinesPosition, Position
 from tidegate.changes.schema import TableName, TableSchema
@@ -250,7 +253,7 @@ class CdcFilesSource:
                 record = Record(ends=False)
             except Refused as error:
                 raise EventRefused(str(error), connection=self._name, position=where, setting=error.setting) from None
-            except (TypeError, AttributeError, KeyError, ValueError) as error:
+            except (TypeError, AttributeError, LookupError, ValueError) as error:
                 what = f"not of the shape that {self._chosen} gives its records ({type(error).__name__})"
                 raise EventRefused(what, connection=self._name, position=where, setting="format") from None
             yield Parsed(known, record, number, line.start, line.end, line.text)
@@ -358,7 +361,14 @@ class CdcFilesSource:
     # Schemas
 
     def _find_schemas(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
-        wanted = [table for table in tables if table not in self._schemas]
+        new = [table for table in tables if table not in self._schemas]
+        if new:
+            self._find_last(known, new)
+            self._add_columns(known, new)
+
+    def _find_last(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
+        """Schemas as they are declared, or were last, or as the first record has them."""
+        wanted = list(tables)
         known_tables = Tables(wanted, self._ddl, self._hints, self._default)
         self._restore(known_tables, self._stored)
         for table in list(wanted):
@@ -385,6 +395,29 @@ class CdcFilesSource:
                     if not wanted:
                         return
 
+    def _add_columns(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
+        """What statements that are still to be read add: a target that lacks the column couldn't give old rows its default."""
+        known_tables = Tables(list(tables), self._ddl, self._hints, self._default)
+        parser, may_add = formats.parser(self._chosen, known_tables, self._name), formats.may_add(self._chosen)
+        read = {table: self._stored[table].files if table in self._stored else {} for table in tables}
+        for item in self._in_order(known):
+            offsets = {table: files[item.key].offset if item.key in files else 0 for table, files in read.items()}
+            if all(item.key in files and files[item.key].size == item.file.size for files in read.values()):
+                continue
+            for line in self._files.lines(item.file, min(offsets.values())):
+                if not may_add(line.text):
+                    continue
+                try:
+                    record = parser.parse(line.text)
+                except (TypeError, AttributeError, LookupError, ValueError):
+                    continue  # refused, if it is to be, where it is read
+                for table, happening in record.happenings:
+                    schema = self._schemas.get(table)
+                    new = happening.column
+                    if schema is None or new is None or line.start < offsets[table] or new.name in schema.names:
+                        continue
+                    self._schemas[table] = replace(schema, columns=(*schema.columns, new))
+
     def _restore(self, tables: Tables, after: Mapping[TableName, LinesPosition]) -> None:
         """What statements among the records have declared so far."""
         for table, position in after.items():
@@ -396,10 +429,15 @@ class CdcFilesSource:
         if not text:
             return []
         if "(" not in text:
-            ddl = Files(text, {}, self._name)
-            found = ddl.all()
+            what = f"neither CREATE TABLE statements nor a file with them: {text}"
+            try:
+                ddl = Files(text, {}, self._name)
+                found = ddl.all()
+            except TidegateError as error:
+                raise ConfigError(what, connection=self._name, setting="ddl") from error
             if len(found) != 1:
-                raise ConfigError("neither CREATE TABLE statements nor a file with them", connection=self._name, setting="ddl")
+                what += " is no file" if not found else f" is {len(found)} files"
+                raise ConfigError(what, connection=self._name, setting="ddl")
             text = ddl.head(found[0], found[0].size + 1).decode()
         return declared(text, self._name)
 
@@ -431,4 +469,10 @@ def open_source(values: Mapping[str, Any], name: str) -> CdcFilesSource:
             if not isinstance(given, dict):
                 raise ConfigError("not a JSON object", connection=name, setting=setting)
             options |= given
+    if values["time_zone"]:
+        try:
+            pc.assume_timezone(pa.array([0], pa.timestamp("us")), values["time_zone"])
+        except pa.ArrowInvalid:
+            what = f"{values['time_zone']!r} is no time zone"
+            raise ConfigError(what, connection=name, setting="time_zone") from None
     return CdcFilesSource(Files(values["url"], options, name), values, name)

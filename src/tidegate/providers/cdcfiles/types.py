@@ -80,7 +80,8 @@ class MySqlType:
         if self.base in _INTEGERS:
             return _INTEGERS[self.base][self.unsigned]
         if self.base == "decimal":
-            return decimal(*((*self.numbers, 10, 0)[:2] if len(self.numbers) != 1 else (self.numbers[0], 0)))
+            precision, scale = (*self.numbers, 10, 0)[:2] if len(self.numbers) != 1 else (self.numbers[0], 0)
+            return decimal(precision, scale) if 0 < precision <= 65 and scale <= precision else None
         if self.base in _TEXTS:
             return pa.string()
         if self.base in BINARIES or self.base in GEOMETRIES:
@@ -167,7 +168,9 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A token: ``kind`` is ``name`` (quoted), ``text`` (a string) or ``word``; ``upper`` of a word in capitals, else empty."""
+    """A token: ``kind`` is ``name`` (quoted), ``text`` (a string), ``bits`` or ``hex`` (their digits), or
+    ``word``; ``upper`` of a word in capitals, else empty.
+    """
 
     kind: str
     text: str
@@ -199,6 +202,8 @@ def words(sql: str) -> list[Word]:
             found += words(token.text)  # to the tokenizer RENAME is a command, and what follows one text
         elif kind in ("STRING", "NATIONAL_STRING", "RAW_STRING"):
             found.append(Word("text", token.text))
+        elif kind in ("BIT_STRING", "HEX_STRING"):
+            found.append(Word("bits" if kind == "BIT_STRING" else "hex", token.text))
         else:
             found.extend(Word("word", part) for part in token.text.split())
     return found
@@ -275,8 +280,16 @@ def declared(sql: str, connection: str) -> list[Declared]:
     ConfigError for one that can't be read, or whose table stands twice.
     """
     found: dict[TableName, Declared] = {}
-    for statement in split(words(sql), ";"):
-        table = create_table(statement)
+    try:
+        statements = list(split(words(sql), ";"))
+    except ConfigError as error:
+        raise ConfigError(str(error), connection=connection, setting="ddl") from None
+    for statement in statements:
+        try:
+            table = create_table(statement)
+        except (ConfigError, IndexError, StopIteration, ValueError):
+            what = f"a statement that can't be read: {' '.join(word.text for word in statement[:5])} …"
+            raise ConfigError(what, connection=connection, setting="ddl") from None
         if table is None:
             continue
         if table.table in found:
@@ -359,7 +372,7 @@ def column_of(item: Sequence[Word]) -> ColumnType:
     default: str | None = None
     filled = not {"AUTO_INCREMENT", "AS", "GENERATED", "SERIAL"} & {*upper, item[1].upper}
     if "DEFAULT" in upper:
-        default, constant = _constant(rest[upper.index("DEFAULT") + 1 :])
+        default, constant = _constant(rest[upper.index("DEFAULT") + 1 :], kind)
         filled &= constant
     elif not nullable or (kind.base == "timestamp" and "NULL" not in upper):
         # MySQL fills in a value of its own: 0, '', the first label, the time of the statement.
@@ -367,13 +380,19 @@ def column_of(item: Sequence[Word]) -> ColumnType:
     return ColumnType(item[0].text, kind, nullable, default, filled and (default is not None or nullable))
 
 
-def _constant(tokens: Sequence[Word]) -> tuple[str | None, bool]:
+def _constant(tokens: Sequence[Word], kind: MySqlType) -> tuple[str | None, bool]:
     """The value of a DEFAULT clause, and whether it is a constant."""
     if not tokens:
         return None, False
     first = tokens[0]
     if first.kind == "text":
-        return first.text, True
+        # BIT DEFAULT 'a' is the letter's byte.
+        return (first.text, True) if kind.base != "bit" else (None, False)
+    if first.kind in ("bits", "hex"):
+        # A number in a column of numbers, else bytes in the column's character set.
+        if kind.base == "bit" or kind.base in _INTEGERS:
+            return str(int(first.text, 2 if first.kind == "bits" else 16)), True
+        return None, False
     if first.upper == "NULL":
         return None, True
     if first.upper in ("TRUE", "FALSE"):

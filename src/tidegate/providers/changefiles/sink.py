@@ -65,6 +65,7 @@ CAPABILITIES = Capabilities(
         "parallelism": _ONE_WRITER,
     },
     follows=frozenset(("truncated", "column_added")),
+    keeps_events=True,
     defaults={"batch_rows": 100_000, "batch_bytes": 32 * 1024 * 1024, "max_retries": 3, "retry_wait": 1.0},
 )
 

@@ -245,7 +245,8 @@ class MysqlSource:
         for name in starts:
             now, known = self._table(name), window.schemas.get(name)
             tables[now.where] = table_as_of(known, now, self._charsets.width) if known else now
-        task = Task(self._name, self._flavour(), tables, starts, until, limits, PresentTables(self._session))
+        unknown = frozenset(where for where, table in tables.items() if table.name in window.unknown)
+        task = Task(self._name, self._flavour(), tables, starts, until, limits, PresentTables(self._session), unknown)
         with contextlib.closing(Dump(self._values, self._name, self._replica_id())) as dump:
             reader = EventReader(task, self._charsets, checksums=dump.checksums)
             skipping = self._skipping(starts, checksums=dump.checksums)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.changes.schema import TableName
+import pyarrow as pa
+
+from tidegate.changes.schema import Column, TableName
 from tidegate.errors import ConfigError, PermanentError, PreflightError, SchemaError
 from tidegate.providers.postgres.belongings import Belongings, Index
 from tidegate.providers.postgres.catalog import Catalog, CatalogTable
@@ -14,7 +16,7 @@ from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.shadow import ShadowTarget, is_shadow, made_name, mark
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.providers.postgres.strategy import strategy
-from tidegate.providers.postgres.types import column_type, fit
+from tidegate.providers.postgres.types import PgColumn, column_type, fit
 from tidegate.sync.protocols import Preparation
 
 _WAY_OUT = "or copy the table in place (tidegate resync)"
@@ -115,7 +117,7 @@ class ShadowInspector(Inspector):
                 found.problems.append(
                     SchemaError(f"column {column.name} {how.problem}", connection=self._session.name, table=target.of)
                 )
-            elif how.problem is not None:
+            elif how.problem is not None or _would_read(column, there):
                 kind = column_type(column)
                 lost = "; its default is dropped" if there.default else ""
                 found.warnings.append(f"column {column.name}: {there.text} becomes {kind}{lost}")
@@ -151,6 +153,16 @@ class ShadowInspector(Inspector):
 
     def _mark(self, target: ShadowTarget, definition: str) -> str:
         return self._sql.comment(f"TABLE {self._sql.table(target.table)}", mark(target.of, definition))
+
+
+_READ = frozenset(
+    ("int2", "int4", "int8", "numeric", "float4", "float8", "bool", "date", "timestamp", "timestamptz", "interval", "time")
+)
+
+
+def _would_read(column: Column, there: PgColumn) -> bool:
+    """Whether a text would be read as a number or time: '007' would become 7, and 'n/a' be refused for good."""
+    return column.type == pa.string() and there.type in _READ
 
 
 def make_index(sql: PostgresSql, name: str, table: TableName, index: Index) -> Iterator[str]:

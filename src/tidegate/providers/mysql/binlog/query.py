@@ -15,11 +15,15 @@ _EXECUTE_LOAD_HEADER = 13
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement in text, the database and the SQL mode (the server's bits) that it ran in."""
+    """A statement in text, the database and the SQL mode (the server's bits) that it ran in.
+
+    ``temporary``: the server says that it concerns temporary tables of its session (LOG_EVENT_THREAD_SPECIFIC_F).
+    """
 
     schema: str
     text: str
     sql_mode: int = 0
+    temporary: bool = False
 
 
 def read_query(event: bytes, end: int) -> Query:
@@ -33,8 +37,11 @@ def read_query(event: bytes, end: int) -> Query:
     data = inflate(event[:end], text) if kind == QUERY_COMPRESSED else event[text:end]
     variables = event[status:schema]
     name = event[schema : text - 1].decode("utf-8", "replace")
-    return Query(name, data.decode(_codec(variables), "replace"), _sql_mode(variables))
+    return Query(name, data.decode(_codec(variables), "replace"), _sql_mode(variables), bool(event[17] & _THREAD_SPECIFIC))
 
+
+_THREAD_SPECIFIC = 0x04
+"""In the flags of an event's header."""
 
 _FIXED_SIZES = {0: 4, 1: 8, 3: 4}
 """Status variables that may stand before the character set: flags, SQL mode, auto increment."""

@@ -58,6 +58,8 @@ class Task:
     until: BinlogPosition
     limits: Limits
     present: Present
+    unknown: frozenset[TableName] = frozenset()
+    """Those of the tables whose columns, where they stand, nobody knows; they are given as they are now."""
 
 
 class EventReader:
@@ -75,7 +77,7 @@ class EventReader:
         self._fingerprint = ""
         self._table_ids: dict[bytes, bytes] = {}
         self._layouts: dict[bytes, Layout | None] = {}
-        self._tables = LoggedTables(task.tables, task.present)
+        self._tables = LoggedTables(task.tables, task.present, task.unknown)
         self._events: list[TableEvent] = []
         self._after = {table: (position.sequence, position.offset) for table, position in task.after.items()}
         self._until = (task.until.sequence, task.until.offset)
@@ -396,7 +398,7 @@ class EventReader:
         except SchemaError:
             if known:
                 raise
-        what = "rows of it can't be read after a statement that left its columns unknown [binlog_row_metadata=FULL]"
+        what = "rows of it can't be read: its columns at this place aren't known, and the log doesn't name them"
         self._events.append(TableEvent(table.name, "unreadable", what, self._where(end)))
         self._tables.drop(table.where)
         return None

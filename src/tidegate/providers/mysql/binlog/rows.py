@@ -188,7 +188,7 @@ def from_metadata(physical: WireColumn, charsets: Charsets, policies: Policies =
     if needs_collation and physical.collation is None:
         return None
     octets = {"tiny": 255, "blob": 65_535, "text": 65_535, "medi": 2**24 - 1, "long": 2**32 - 1}.get(data_type[:4], physical.size)
-    length = physical.meta if code == wire.BIT else octets // charsets.width(charset) if charset else octets
+    length = physical.meta if code == wire.BIT else octets // charsets.width(charset) if charset and code != wire.BLOB else octets
     return make_column(
         physical.name or "",
         data_type,

@@ -30,12 +30,14 @@ class Present(Protocol):
 class LoggedTables:
     """Follows DDL from statement to statement. ``tables`` are by their full names, each as of its own position."""
 
-    def __init__(self, tables: Mapping[TableName, MySqlTable], present: Present) -> None:
+    def __init__(
+        self, tables: Mapping[TableName, MySqlTable], present: Present, unknown: frozenset[TableName] = frozenset()
+    ) -> None:
         self._tables = dict(tables)
         self._present = present
         self._history = SchemaHistory(present.dialect)
         self._away: dict[TableName, str] = {}
-        self._unknown: set[TableName] = set()
+        self._unknown: set[TableName] = set(unknown)
 
     def get(self, where: TableName) -> MySqlTable | None:
         """The table as it is here; None for one that isn't read."""
@@ -96,9 +98,16 @@ class LoggedTables:
                 return self._altered(effect, position)
 
     def _altered(self, effect: Altered, position: str) -> list[TableEvent]:
+        if effect.table.where in self._unknown:
+            what = "ALTER TABLE: what columns it had before isn't known; begin behind this statement"
+            return [TableEvent(effect.table.name, "broken", what, position)]
+        again = {name.lower() for name in effect.dropped} & {item.column.name.lower() for item in effect.added}
+        before = self._tables[effect.table.where].schema
         self._tables[effect.table.where] = effect.table
         self._unknown.discard(effect.table.where)
         name = effect.table.name
+        if again and (changed := [name for name in before.names if name.lower() in again and not _same(before, effect, name)]):
+            return [TableEvent(name, "broken", f"ALTER TABLE: the column {changed[0]} is another now", position)]
         if effect.renamed:
             old, new = effect.renamed[0]
             return [TableEvent(name, "broken", f"ALTER TABLE: the column {old} is renamed to {new}", position)]
@@ -113,3 +122,9 @@ class LoggedTables:
         for event in events:
             log.info("%s, at %s: %s", name, position, event.what)
         return events
+
+
+def _same(before: TableSchema, effect: Altered, name: str) -> bool:
+    """Whether a column that a statement drops and adds has its type again."""
+    added = next(item.column for item in effect.added if item.column.name.lower() == name.lower())
+    return bool(before.column(name).type == added.type)

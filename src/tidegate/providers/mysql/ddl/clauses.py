@@ -75,6 +75,11 @@ class RenameTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Altered:
+    """ALTER of a column's default, an index or a constraint: it changes no row, unless the statement adds the column."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A clause after which the rows can't be told; ``why`` says so, for people."""
 
@@ -91,6 +96,7 @@ Clause = (
     | AddUnique
     | DefaultCharset
     | RenameTable
+    | Altered
     | Refused
 )
 """What an ALTER TABLE does that matters; a clause that leaves rows, columns and keys alone is none of them."""
@@ -223,7 +229,7 @@ def _rename_clause(at: Cursor) -> list[Clause]:
 def _alter(at: Cursor) -> list[Clause]:
     # Defaults of later rows, and what the server does with an index or a constraint.
     at.clause()
-    return []
+    return [Altered()]
 
 
 def _convert(at: Cursor) -> list[Clause]:

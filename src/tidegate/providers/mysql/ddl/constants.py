@@ -83,6 +83,9 @@ def _text(column: MySqlColumn, literal: Literal, definition: ColumnDef) -> bytes
     if kind in ("decimal", "float", "double"):
         return _fraction(column, literal, definition)
     if kind == "year":
+        # As a text, 0 to 99 are years of two digits: '0' is 2000, the number 0 is 0000.
+        if isinstance(literal.value, str) and not re.fullmatch(r"\d{4}", literal.value):
+            raise _unfit(column)
         number = _whole(literal, strings=True)
         if number and not (1901 <= number <= 2155):
             raise _unfit(column)

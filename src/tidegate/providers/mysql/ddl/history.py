@@ -92,7 +92,10 @@ class SchemaHistory:
         try:
             kind = st.verb(at) or kind
             start = at.peek().start
-            return self._effects(st.parse(at), query, query.text[start:], kind, _Folded(tables))
+            statement = st.parse(at)
+            if query.temporary and isinstance(statement, st.AlterTable | st.Truncate):
+                return []
+            return self._effects(statement, query, query.text[start:], kind, _Folded(tables))
         except NotUnderstood as reason:
             named = named_in(query.text, query.schema, [*tables, *self._ghosts])
             self._forget(named)

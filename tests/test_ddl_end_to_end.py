@@ -398,5 +398,5 @@ def _try(pair: Pair, statement: str) -> None:
     try:
         pair.execute(statement)
     except pymysql.err.Error as error:
-        if error.args[0] not in (1054, 1060, 1061, 1091, 1136):
+        if error.args[0] not in (1054, 1060, 1061, 1091, 1136, 1265, 1292, 1366):
             raise

@@ -124,6 +124,10 @@ def _text(column: MySqlColumn, value: Any) -> str:
 def literal(column: MySqlColumn, text: str) -> str:
     """A text of :func:`key_texts` as an SQL literal that compares with the column by the column's own rules."""
     kind = column.column.type
+    if column.data_type == "set" and len(column.labels) == 64:
+        # Its index is in unsigned order, and the server compares it as a signed number (seen on MariaDB 10.11 and MySQL 5.6).
+        what = f"the key column {column.name} is a SET of 64 members, by which no page can begin: name another key"
+        raise SchemaError(what, setting="key=[...], or more batch_rows than the table has")
     if column.data_type in ("enum", "set"):
         return str(_ordinal(column, text))
     if column.data_type in TEXTS or column.data_type == "json":

@@ -402,3 +402,22 @@ def test_a_table_of_another_database_is_not_taken_for_one_s_own(tmp_path: Path) 
     assert follow(path) == [("+I", {"id": 1, "x": ""})]
     with pytest.raises(TidegateError, match="several databases"):
         read(open_source(path, ddl=ID), ["t"])
+
+
+def test_a_statement_that_comes_again_is_a_repeat(tmp_path: Path) -> None:
+    def change(number: int, **more: Any) -> dict[str, Any]:
+        source = {"db": "shop", "table": "t", "file": "log.000001", "pos": number, "row": 0, "snapshot": "false", "ts_ms": number}
+        return {"source": source, **more}
+
+    lines = [
+        change(20, databaseName="shop", ddl="TRUNCATE TABLE t"),
+        change(30, op="c", before=None, after={"id": 4}),
+    ]
+    ddl = "CREATE TABLE t (id INT PRIMARY KEY)"
+    write(tmp_path / "1.json", change(10, op="c", before=None, after={"id": 1}), *lines)
+    chunks, positions = read(open_source(tmp_path, ddl=ddl), ["shop.t"])
+    assert [event.kind for event in events(chunks)] == ["truncated"]
+    write(tmp_path / "2.json", *lines, change(40, op="c", before=None, after={"id": 5}))
+    chunks, _ = read(open_source(tmp_path, ddl=ddl), positions)
+    assert events(chunks) == []
+    assert [row["id"] for _, row in rows(chunks)] == [5]

@@ -458,3 +458,11 @@ def test_a_setting_that_cannot_be_read_is_named_when_the_source_is_opened(
     with pytest.raises(ConfigError) as caught:
         open_source(tmp_path, **fields)
     assert caught.value.setting == setting
+
+
+def test_a_last_line_that_has_its_end_and_is_no_json_is_broken_where_another_file_follows(tmp_path: Path) -> None:
+    write(tmp_path / "1.json", insert(1), b'{"before":\n')
+    write(tmp_path / "2.json", insert(3))
+    with pytest.raises(EventRefused, match=r"1\.json:2: not JSON"):
+        Reader(tmp_path).run()
+    assert Reader(tmp_path).run(broken_lines="skip") == [1, 3]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.model import Change, Model
 from tests.providers.cdcfiles import writers
-from tests.providers.cdcfiles.reading import open_source
+from tests.providers.cdcfiles.reading import line_of, open_source
 from tests.providers.cdcfiles.writers import DDL, KEY, TABLE
 from tests.servers import PostgresServer
 from tests.strategies import SCHEMA
@@ -66,3 +66,25 @@ def test_a_sync_follows_files_into_postgresql(
         assert rows(pg_database) == Model(SCHEMA.names, KEY).apply(change for transaction in LOG for change in transaction).rows
         again = run(sync, open_source(url, **fields), sink, owner="test")
         assert again.tables[0].write.rows == 0
+
+
+def test_a_default_reaches_old_rows_if_the_statement_ends_a_run(tmp_path: Path, pg_database: PostgresServer) -> None:
+    path = tmp_path / "a.json"
+    sync = Sync.of("files", [TABLE], schema="ods")
+    added = {
+        "database": "shop",
+        "table": "orders",
+        "type": "ALTER",
+        "isDdl": True,
+        "es": 1_800_000_000_000,
+        "ts": 1_800_000_000_000,
+    }
+    added |= {"id": 100, "sql": "ALTER TABLE orders ADD n INT DEFAULT 7"}
+    with closing(SYSTEM.open_sink(pg_database.values(), "warehouse")) as sink:
+        for line in (b"".join(writers.canal(LOG[:1])), line_of(added)):
+            with path.open("ab") as file:
+                file.write(line)
+            run(sync, open_source(path), sink, owner="test")
+    with closing(pg_database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT n FROM ods.orders")
+        assert cursor.fetchall() == [(7,)]

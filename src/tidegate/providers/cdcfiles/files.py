@@ -173,15 +173,16 @@ def is_object(text: bytes) -> bool:
         return False
 
 
-def whole_end(lines: Sequence[Line], start: int, ends: Callable[[bytes], bool]) -> int | None:
+def whole_end(lines: Sequence[Line], start: int, ends: Callable[[bytes], bool], *, followed: bool = False) -> int | None:
     """Where the last line ends that can be read and with which ``ends`` says that a transaction does; None if there is none.
 
-    The last line waits if it is cut: without its end and no whole object, or no JSON at all.
+    The last line waits if it is cut: without its end and no whole object, or no JSON at all. In a file that another comes after
+    (``followed``) one that has its end doesn't: it is read, as broken as it is.
     """
     found = list(lines)
     while found and not found[-1].text:
         found.pop()
-    if found and not (is_object(found[-1].text) or (found[-1].terminated and _is_json(found[-1].text))):
+    if found and not (is_object(found[-1].text) or (found[-1].terminated and (followed or _is_json(found[-1].text)))):
         found.pop()
     for line in reversed(found):
         if not line.text or ends(line.text):

@@ -152,7 +152,7 @@ class CdcFilesSource:
                 files[item.key] = replace(before, name=item.file.name)
                 continue
             whole = formats.any_line if found_end else ends
-            end = self._whole_end(item.file, before.offset, whole)
+            end = self._whole_end(item.file, before.offset, whole, followed=found_end)
             found_end |= end is not None and end > before.offset
             offset = before.offset if end is None else max(end, before.offset)
             if offset or item.key in marks:
@@ -312,11 +312,11 @@ class CdcFilesSource:
                 marks.append(FileMark("", 0))
         return min(marks, key=lambda mark: mark.offset)
 
-    def _whole_end(self, file: File, start: int, ends: Any) -> int | None:
+    def _whole_end(self, file: File, start: int, ends: Any, *, followed: bool = False) -> int | None:
         size = _TAIL
         while True:
             lines = self._files.tail(file, start, size)
-            end = whole_end(lines, start, ends)
+            end = whole_end(lines, start, ends, followed=followed)
             if end is not None or not lines or lines[0].start <= start:
                 return end
             size *= 8

@@ -107,6 +107,8 @@ class FakeSource:
         return position
 
     def locate(self, start: str) -> Position:
+        if start != "latest" and not start.isdigit():
+            raise ConfigError(f"{start!r} is no place", connection=self.name, setting="start")
         return self.position(self.visible if start == "latest" else int(start))
 
     def start(self, tables: Sequence[TableName], *, consistent: bool) -> Mapping[TableName, Position]:

@@ -21,6 +21,7 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused, LeaseLost, PermanentError, PositionLost, SyncBusy, TidegateError
 from tidegate.sync.mapping import Sync, TableMapping
 from tidegate.sync.options import WriteOptions
+from tidegate.sync.plan import plan
 from tidegate.sync.run import run
 
 ORDERS, CUSTOMERS = TableName("shop", "orders"), TableName("shop", "customers")
@@ -84,11 +85,11 @@ FAULTS = st.lists(st.dictionaries(st.integers(1, 25), st.sampled_from(["before",
 
 def run_until_done(sync: Sync, source: FakeSource, sink: Any, faults: list[dict[int, Fault]]) -> None:
     """Run, kill, run again; the last run meets no fault."""
-    for plan in [*faults, {}]:
-        sink.faults = Faults(plan)
+    for planned in [*faults, {}]:
+        sink.faults = Faults(planned)
         if isinstance(sink, LabelledSink):
             sink.restart(sink.faults)
-        if plan:
+        if planned:
             with suppress(Killed, TidegateError):
                 run(sync, source, sink, owner="scheduler")
         else:
@@ -228,6 +229,13 @@ def test_a_start_that_is_no_snapshot_takes_what_comes_after_it_and_keeps_its_pla
     source.visible = 3
     run(sync, source, sink, owner="scheduler")
     assert sorted(sink.tables.models[TableName("ods", "orders")].rows) == [(1, "x"), (2, "x")]
+
+
+def test_a_start_that_is_no_place_is_said_by_the_plan() -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a"), visible=1), sink_of(TransactionalSink)
+    sync = Sync("shop", (TableMapping(ORDERS, TableName("ods", "orders"), start="yesterday"),))
+    (problem,) = plan(sync, source, sink).problems
+    assert "'yesterday' is no place" in str(problem)
 
 
 def _log(*texts: str) -> list[Transaction]:

@@ -192,6 +192,10 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     copy: Copy | None = None
     if entry is None and mapping.start != "snapshot":
         action: Action = "begin"
+        try:
+            source.locate(mapping.start)
+        except PermanentError as error:
+            problems.append(error)
     elif entry is None:
         action = "copy"
         copy = _copy_mode(preparation, options)

@@ -72,7 +72,7 @@ class _Work:
     dialect: Dialect
     collation: str = ""
     convert: tuple[str, str] | None = None
-    alters: bool = False
+    alters: set[str] = field(default_factory=set)
     index: str = ""
     dropped: set[str] = field(default_factory=set)
     changes: dict[str, cl.ChangeColumn] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _Work:
                 if name.upper() == "PRIMARY" or name.lower() == self.index.lower():
                     raise NotUnderstood("the index of the key is dropped")
             case cl.Altered():
-                self.alters = True
+                self.alters.add(clause.column.lower())
             case cl.RenameIndex(old, new) if old.lower() == self.index.lower():
                 self.index = new
             case cl.DefaultCharset(charset, collation, convert):
@@ -153,8 +153,8 @@ class _Work:
             column = self.dialect.column(clause.column, self.collation, self.before.policies_of(clause.column.name))
             if clause.column.primary:
                 raise NotUnderstood("the primary key changes")
-            if self.alters:
-                raise NotUnderstood("it adds a column and alters a default, which may be that column's")
+            if clause.column.name.lower() in self.alters:
+                raise NotUnderstood(f"it adds {clause.column.name} and gives it another default at once")
             value = initial(clause.column, column, mariadb=self.dialect.mariadb)
             self._place(column, clause.after)
             added.append(AddedColumn(column.column, value))

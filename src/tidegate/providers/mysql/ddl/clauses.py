@@ -76,7 +76,9 @@ class RenameTable:
 
 @dataclass(frozen=True, slots=True)
 class Altered:
-    """ALTER of a column's default, an index or a constraint: it changes no row, unless the statement adds the column."""
+    """ALTER of a column's default: it changes no row, unless the statement adds the column."""
+
+    column: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,11 @@ def _rename_clause(at: Cursor) -> list[Clause]:
 
 def _alter(at: Cursor) -> list[Clause]:
     # Defaults of later rows, and what the server does with an index or a constraint.
+    index = at.take("INDEX") or at.take("CHECK") or at.take("CONSTRAINT") or at.take("KEY")
+    at.take("COLUMN")
+    name = "" if index else at.name()
     at.clause()
-    return [Altered()]
+    return [Altered(name)] if name else []
 
 
 def _convert(at: Cursor) -> list[Clause]:

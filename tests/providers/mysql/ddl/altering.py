@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pymysql
@@ -65,7 +66,7 @@ class Followed:
         (effect,) = effects or [Altered(self.table)]
         if isinstance(effect, Altered):
             assert effect.table.columns == now.columns, text
-            assert effect.table == now, text
+            assert effect.table == replace(now, collation=effect.table.collation and now.collation), text
             renamed = dict(effect.renamed)
             added = {item.column.name for item in effect.added}
             gone = [name for name in self.table.schema.names if renamed.get(name, name) not in set(now.schema.names) - added]

@@ -305,6 +305,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Followed]:
 
 
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
+@pytest.mark.soak
 def test_whatever_is_said_to_be_followed_is_what_the_server_made_of_it(flavour: str, request: pytest.FixtureRequest) -> None:
     db: Database = request.getfixturevalue("maria" if flavour == "mariadb" else "old")
     followed = Followed(db, "CREATE TABLE t (k INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")

@@ -208,7 +208,9 @@ class _Work:
     def _altered(self, added: tuple[AddedColumn, ...], changed_to: Mapping[str, str]) -> Altered:
         new_names = {**self.renames, **changed_to}
         key = tuple(new_names.get(name.lower(), name) for name in self.before.schema.key)
-        table = _table(self.before, tuple(self.columns), key, self.index, self.collation)
+        # MySQL 5.6 passes over a CONVERT where there is no text, sometimes: then it isn't known what new columns will have.
+        untold = self.convert and not self.dialect.mariadb and not any(column.charset for column in self.before.columns)
+        table = _table(self.before, tuple(self.columns), key, self.index, "" if untold else self.collation)
         after = {column.name: column for column in table.columns}
         stayed = [(old, after[new_names.get(name, old.name)]) for name, old in self._by_name().items() if name not in self.dropped]
         dropped = tuple(old.name for name, old in self._by_name().items() if name in self.dropped)

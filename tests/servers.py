@@ -43,6 +43,12 @@ def wait_until(done: Callable[[], bool], what: str, seconds: float = START_SECON
         time.sleep(0.02)
 
 
+def next_second() -> None:
+    """Wait for the clock's next second: a binlog file's fingerprint has the one in which it was begun."""
+    begun = int(time.time())
+    wait_until(lambda: int(time.time()) != begun, "the next second")
+
+
 def _as_user(uid: int | None) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
 
@@ -141,6 +147,29 @@ class MySqlServer(Server):
                     cursor.execute(statement)
         finally:
             connection.close()
+
+    def purge(self) -> str:
+        """Purge all binlog files but the newest, and name that one.
+
+        A file stays, without a word, while a reader has it open, and in MariaDB until InnoDB has its checkpoint past it.
+        """
+        connection = self.connect()
+
+        def files() -> list[str]:
+            cursor.execute("SHOW BINARY LOGS")
+            return [row[0] for row in cursor.fetchall()]
+
+        def purged() -> bool:
+            cursor.execute(f"PURGE BINARY LOGS TO '{newest}'")
+            return files() == [newest]
+
+        try:
+            with connection.cursor() as cursor:
+                newest = files()[-1]
+                wait_until(purged, "the purge")
+        finally:
+            connection.close()
+        return newest
 
     def values(self, **more: Any) -> dict[str, Any]:
         """The fields of a ``mysqlcdc`` connection to it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import MySqlServer, PostgresServer, running, start_mariadb, wait_until
+from tests.servers import MySqlServer, PostgresServer, running, start_mariadb
 from tests.shop import Shop
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, EventRefused, PositionLost, PreflightError, RowRefused, SchemaError, TidegateError
@@ -187,24 +187,13 @@ def test_a_server_that_logs_statements(own: Setup) -> None:
     refused(own, PreflightError, "shop_mysql", "binlog_format")
 
 
-def purged(server: MySqlServer) -> bool:
-    """Purge all files but the newest; MariaDB keeps a file, without a word, until InnoDB has its checkpoint past it."""
-    connection = server.connect()
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW BINARY LOGS")
-        files = cursor.fetchall()
-        cursor.execute(f"PURGE BINARY LOGS TO '{files[-1][0]}'")
-    connection.close()
-    return len(files) == 1
-
-
 @pytest.mark.parametrize("own", [[]], indirect=True)
 def test_what_happens_to_a_stored_position(own: Setup) -> None:
     """Purged, reset, and of another server: each told from the others, before a row is read."""
     own.run()
     own.shop.run(2)
     own.shop.server.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
-    wait_until(lambda: purged(own.shop.server), "the purge")
+    own.shop.server.purge()
     refused(own, PositionLost, "shop_mysql", "shop.orders", "purged")
     own.shop.server.execute("RESET MASTER")
     own.shop.run(40)

@@ -210,3 +210,21 @@ class Chunk:
     @property
     def nbytes(self) -> int:
         return sum(batch.nbytes for batch in self.batches)
+
+
+def joined(parts: Iterable[ChangeBatch | TableEvent]) -> list[ChangeBatch | TableEvent]:
+    """Runs of batches of one table and schema as one batch each, in source order per table: larger batches load faster. None goes
+    past an event of its table."""
+    runs: list[list[ChangeBatch] | TableEvent] = []
+    latest: dict[TableName, list[ChangeBatch]] = {}
+    for part in parts:
+        if isinstance(part, TableEvent):
+            runs.append(part)
+            latest.pop(part.table, None)
+            continue
+        run = latest.get(part.schema.table)
+        if run is None or run[0].schema != part.schema:
+            run = latest[part.schema.table] = []
+            runs.append(run)
+        run.append(part)
+    return [run if isinstance(run, TableEvent) else concat(run) for run in runs]

@@ -13,7 +13,7 @@ from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import SchemaError
 from tidegate.sync.ahead import Ahead
 from tidegate.sync.book import Book
-from tidegate.sync.follow import copy_anew
+from tidegate.sync.follow import copy_anew, shadow_fits
 from tidegate.sync.mapping import Target
 from tidegate.sync.plan import TablePlan, needs_consistent
 from tidegate.sync.protocols import Copy, Limits, Load, Sink, Source, Window, chunk_limits
@@ -59,8 +59,7 @@ class Copier:
             return False
         if not all(isinstance(problem, SchemaError) for problem in table.problems):
             return False
-        shadow = copy_anew(table.target, self._sink.capabilities) == "shadow"
-        return shadow and not self._sink.inspect(self._sink.shadow(table.target)).problems
+        return shadow_fits(table.target, self._sink)
 
     def begin_anew(self, tables: Sequence[TableName]) -> None:
         """Give up the tables' places in the source: the next pass copies them, while what the target holds stays readable."""
@@ -98,7 +97,7 @@ class Copier:
     def _shadow_or_in_place(self, target: Target) -> Copy:
         """A table with something of its own, a view on it or a column that the source doesn't have, can't be replaced by another.
         If the rows to come fit it, it is copied row by row; else the next pass says what stands in the way."""
-        if self._sink.inspect(self._sink.shadow(target)).problems:
+        if not shadow_fits(target, self._sink):
             in_place = self._sink.inspect(target)
             if not in_place.problems and not in_place.needs_consistent:
                 return "replace"

@@ -13,7 +13,7 @@ from tidegate.errors import EventRefused
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Initial
 from tidegate.sync.plan import TablePlan, needs_consistent
-from tidegate.sync.protocols import Capabilities, Copy
+from tidegate.sync.protocols import Capabilities, Copy, Sink
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ def copy_anew(target: Target, capabilities: Capabilities) -> Copy | None:
     if "replace" not in capabilities.options.get("initial", get_args(Initial)):
         return None
     return "merge" if options.delete_mode == "ignore" else "replace"
+
+
+def shadow_fits(target: Target, sink: Sink) -> bool:
+    """Whether a table can be copied anew beside the old one, and nothing keeps it from taking that one's place."""
+    return copy_anew(target, sink.capabilities) == "shadow" and not sink.inspect(sink.shadow(target)).problems
 
 
 def _refused(event: TableEvent, why: str, setting: str, source: str) -> EventRefused:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError
-from tidegate.sync.follow import copy_anew
+from tidegate.sync.follow import shadow_fits
 from tidegate.sync.lease import LEASE_SECONDS
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import needs_consistent, turned_to_text
@@ -70,4 +70,4 @@ def _outgrown(entry: Entry | None, target: Target, sink: Sink) -> bool:
     moved = bool(turned_to_text(known, target.schema)) or (known is not None and known.key != target.key)
     if not moved and not sink.inspect(target).problems:
         return False
-    return copy_anew(target, sink.capabilities) == "shadow" and not sink.inspect(sink.shadow(target)).problems
+    return shadow_fits(target, sink)

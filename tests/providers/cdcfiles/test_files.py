@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.cdcfiles.reading import append, line_of, open_source, packed, read, rows, write, zstandard
@@ -121,6 +121,7 @@ def test_names_are_ordered_by_the_numbers_in_them(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
+@example(["part-2²", "part-²"])
 def test_any_names_can_be_ordered(names: list[str]) -> None:
     sorted(names, key=natural)
 

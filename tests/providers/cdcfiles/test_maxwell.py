@@ -192,6 +192,18 @@ def test_no_row_of_a_transaction_without_xoffset_is_taken_for_a_repeat(tmp_path:
     assert [row["x"] for _, row in rows(chunks)] == ([""] if where else ["0", "1", "2", ""])
 
 
+def test_a_row_is_kept_when_a_file_that_repeats_a_part_of_its_transaction_came_in_between(tmp_path: Path) -> None:
+    where = {"position": "log.000001:100"}
+    lines = [message("insert", {"id": 1, "x": x}, commit=x == "end") | where for x in ("same", "same", "new", "end")]
+    for line in lines:
+        line.pop("xoffset", None)
+    write(tmp_path / "1.json", *lines[:1])
+    write(tmp_path / "2.json", *lines[:2])
+    write(tmp_path / "3.json", *lines)
+    chunks, _ = read(open_source(tmp_path, ddl=DDL), [T])
+    assert [row["x"] for _, row in rows(chunks)][-4:] == ["same", "same", "new", "end"]
+
+
 def test_rows_of_a_bootstrap_share_a_position(tmp_path: Path) -> None:
     lines = [message("bootstrap-insert", {"id": n, "x": ""}, xid=None, position="log.000001:100") for n in range(3)]
     assert [row["id"] for _, row in follow(write(tmp_path / "a.json", *lines))] == [0, 1, 2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.providers.mysql.reading import Database, changes, events
-from tests.servers import running, start_mariadb, start_mysql56, wait_until
+from tests.servers import next_second, running, start_mariadb, start_mysql56
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
 from tidegate.changes.schema import TableName
@@ -57,14 +56,7 @@ class Pair:
 
     def purge(self, db: Database) -> None:
         db.execute("FLUSH BINARY LOGS")
-        newest = db.rows("SHOW BINARY LOGS")[-1][0]
-
-        def purged() -> bool:
-            # A file that a replica's thread still has open stays.
-            db.execute(f"PURGE BINARY LOGS TO '{newest}'")
-            return bool(db.rows("SHOW BINARY LOGS")[0][0] == newest)
-
-        wait_until(purged, "the purge")
+        db.server.purge()
 
 
 @pytest.fixture(scope="module", params=[start_mariadb, start_mysql56], ids=["mariadb", "mysql56"])
@@ -266,13 +258,6 @@ def test_a_purge_that_took_nothing_new_costs_nothing(pair: Pair) -> None:
     pair.purge(db)
     assert "was purged, the oldest file is" in (said := refused(source, position))
     assert "begins after 1 transaction (" in said
-
-
-def next_second() -> None:
-    """A file's fingerprint has the second in which it was begun."""
-    begun = int(time.time())
-    while int(time.time()) == begun:
-        time.sleep(0.05)
 
 
 def test_a_reset_log_is_told_by_its_beginning(pair: Pair) -> None:

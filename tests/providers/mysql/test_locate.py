@@ -192,7 +192,6 @@ def test_a_place_in_a_purged_file_is_refused_with_the_oldest_file(shop: Database
     source = shop.source()
     begin = source.head()
     shop.server.execute("FLUSH BINARY LOGS")
-    newest = source.head().file
-    shop.server.execute(f"PURGE BINARY LOGS TO '{newest}'")
+    newest = shop.server.purge()
     with pytest.raises(ConfigError, match=f"{begin.file} was purged: its log goes from {newest}"):
         source.locate(str(begin))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests.providers.mysql.reading import NAME, Database, changes
-from tests.servers import MySqlServer, free_port, running, start_mariadb, start_mysql56, wait_until
+from tests.servers import MySqlServer, free_port, next_second, running, start_mariadb, start_mysql56
 from tidegate.changes.position import BinlogPosition, Position, SegmentPosition, SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import PositionLost, PreflightError, SchemaError, TidegateError, Unavailable
@@ -189,12 +188,7 @@ def test_a_purged_position_names_the_oldest_file_and_the_way_out(own_server: MyS
     head = source.head()
     assert problems(source, table, begin) == ()
 
-    def purged() -> bool:
-        # A file that a replica's thread still has open stays.
-        db.execute(f"PURGE BINARY LOGS TO '{head.file}'")
-        return bool(db.rows("SHOW BINARY LOGS")[0][0] == head.file)
-
-    wait_until(purged, "the purge")
+    assert own_server.purge() == head.file
     for position in (begin, SnapshotPosition(begin, None, 0)):
         problem = only(source, table, position)
         assert isinstance(problem, PositionLost)
@@ -215,10 +209,7 @@ def test_a_log_that_was_reset_is_told_from_the_one_that_was_read(own_server: MyS
     early, late = db.source().head(), db.source().head()
     db.execute("REPLACE INTO t VALUES (2)", "REPLACE INTO t VALUES (3)", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
     newest = db.source().head()
-    # A file's fingerprint has the second in which it was begun.
-    begun = time.time()
-    while int(time.time()) == int(begun):
-        time.sleep(0.05)
+    next_second()
     own_server.execute("RESET MASTER")
     source = db.source()
     assert "has no file" in str(only(source, table, newest))

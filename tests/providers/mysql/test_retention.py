@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.mysql.reading import Database
-from tests.servers import MySqlServer, running, start_mariadb, start_mysql56, wait_until
+from tests.servers import MySqlServer, running, start_mariadb, start_mysql56
 from tidegate.changes.position import BinlogPosition, Position, SegmentPosition, SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.providers.mysql.log import LogFile
@@ -146,12 +146,7 @@ def test_a_server_is_asked_for_its_files_and_rules(own: Database) -> None:
         assert 2 * 86_400 - 60 < item.seconds_left <= 2 * 86_400
     assert old.verdict(interval=3600) == "ok"
     assert old.verdict(interval=3 * 86_400) == "critical"
-
-    def purged() -> bool:
-        own.execute(f"PURGE BINARY LOGS TO '{head.file}'")
-        return bool(own.rows("SHOW BINARY LOGS")[0][0] == head.file)
-
-    wait_until(purged, "the purge")
+    assert own.server.purge() == head.file
     after = source.retention({T: begin, other: head})
     assert [item.table for item in after.tables] == [other]
     assert f"the file before {head.file} was purged within" in after.warnings[0]

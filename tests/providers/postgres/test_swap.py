@@ -15,6 +15,7 @@ from tests.providers.postgres.conftest import Box, changes, inserts, schema_of
 from tests.providers.postgres.test_commit import Cutter, cutter
 from tests.providers.postgres.test_ledger import entry
 from tests.providers.postgres.test_load import people, rows
+from tests.servers import wait_until
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import LeaseLost, PermanentError, PreflightError, SchemaError, Unavailable
 from tidegate.providers.postgres.load import PostgresLoad
@@ -106,9 +107,7 @@ def test_readers_see_the_old_rows_until_the_commit_and_the_new_ones_from_then_on
             copy_anew(box, target, OLD)
         copy_anew(box, target)
         enough = len(seen) + 10
-        deadline = time.monotonic() + 30
-        while len(seen) < enough and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(seen) >= enough, "ten more readings")
     assert {str(item) for item in seen} == {"['old', 'old']", "['new', 'new', 'new']"}
     assert rows(box) == [(2, "new"), (3, "new"), (4, "new")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import fsspec
 import pyarrow as pa
 
 from tidegate.errors import ConfigError, CorruptSegment, PreflightError, Unavailable
+from tidegate.providers.storage import storage_options
 
 _NAME = re.compile(r"(?P<name>.+\.\d{6,})(?P<packed>\.gz|\.zst|\.zstd)?")
 _PIECE = 1 << 16
@@ -38,7 +38,7 @@ class LogFolder:
     """Where the files are. ConfigError for a URL of an unknown kind, or options that aren't a JSON object."""
 
     def __init__(self, url: str, options: str | None, secrets: str | None, connection: str) -> None:
-        given = _object(options, "storage_options", connection) | _object(secrets, "storage_secrets", connection)
+        given = storage_options(options, secrets, connection)
         self.url = url
         self._connection = connection
         try:
@@ -178,15 +178,3 @@ class _Zstd:
             if "decompress failed" in str(error):
                 raise ValueError(str(error)) from error
             raise
-
-
-def _object(text: str | None, setting: str, connection: str) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ConfigError("not a JSON object", connection=connection, setting=setting)
-    return value

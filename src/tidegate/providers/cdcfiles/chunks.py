@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidegate.changes.batch import ChangeBatch, Chunk, TableEvent, concat
+from tidegate.changes.batch import ChangeBatch, Chunk, TableEvent, joined
 from tidegate.changes.position import Position
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import EventRefused
@@ -88,7 +88,7 @@ class Builder:
         self._finish_all()
         parts, self._parts = self._parts, []
         self._rows = self._bytes = 0
-        return Chunk(tuple(_joined(parts)), end, schemas if end is not None else {})
+        return Chunk(tuple(joined(parts)), end, schemas if end is not None else {})
 
     def _finish_all(self) -> None:
         for run in self._runs.values():
@@ -150,20 +150,3 @@ def _first_unreadable(reader: Reader, values: Sequence[Any]) -> int:
         except _UNREADABLE:
             return index
     return 0
-
-
-def _joined(parts: Sequence[ChangeBatch | TableEvent]) -> list[ChangeBatch | TableEvent]:
-    """Neighbouring batches of a table and schema as one: larger batches load faster. Events stay where they are."""
-    runs: list[list[ChangeBatch] | TableEvent] = []
-    latest: dict[TableName, list[ChangeBatch]] = {}
-    for part in parts:
-        if isinstance(part, TableEvent):
-            runs.append(part)
-            latest.pop(part.table, None)
-            continue
-        run = latest.get(part.schema.table)
-        if run is None or run[0].schema != part.schema:
-            run = latest[part.schema.table] = []
-            runs.append(run)
-        run.append(part)
-    return [concat(run) if isinstance(run, list) else run for run in runs]

@@ -162,7 +162,7 @@ class Files:
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """The order of names in which ``9`` comes before ``10``."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def is_object(text: bytes) -> bool:

@@ -130,20 +130,18 @@ class Mark:
         """The place made one of its own by a number: how many with the same came before it.
 
         In a file they are counted. A file that begins with the place that was read last repeats it if it begins with the same
-        record, else it goes on.
+        record, else it goes on. Of a place whose last record is marked and wasn't read yet, none is taken for a repeat: two rows of
+        one transaction may be the same text, and one that comes twice does less harm than one that is dropped.
         """
         digest = _digest(text)
         last = epoch.ranges[-1][1] if epoch.ranges else None
         before = self._ties.get(file)
-        if before is not None and before == (place.epoch, (*place.at, before[1][-1])):
+        still_open = last is not None and last[:-1] == place.at and last[-1] < LAST
+        if last is not None and still_open and place.ends:
+            at = (*place.at, last[-1] + 1)
+        elif before is not None and before == (place.epoch, (*place.at, before[1][-1])):
             at = (*place.at, before[1][-1] + 1)
-        elif (
-            before is None
-            and last is not None
-            and last[:-1] == place.at
-            and last[-1] < LAST
-            and (place.ends or file == self._resumed or digest != epoch.first)
-        ):
+        elif last is not None and still_open and before is None and (file == self._resumed or digest != epoch.first):
             at = (*place.at, last[-1] + 1)
         else:
             at = (*place.at, 0)

@@ -7,7 +7,6 @@ that the tool itself wrote (Debezium's ``r``, Maxwell's ``bootstrap-insert``), o
 from __future__ import annotations
 
 import heapq
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from tidegate.providers.cdcfiles.reading import Known, Parsed, Reading
 from tidegate.providers.cdcfiles.records import Broken, Format, Place, Record, Refused, Tables
 from tidegate.providers.cdcfiles.types import Declared, declared
 from tidegate.providers.cdcfiles.values import Hints
+from tidegate.providers.storage import storage_options
 from tidegate.sync.protocols import Findings, Limits, Window
 
 log = logging.getLogger(__name__)
@@ -459,16 +459,7 @@ def _order(place: Place) -> tuple[int, ...]:
 
 def open_source(values: Mapping[str, Any], name: str) -> CdcFilesSource:
     """The files of a connection, to read."""
-    options: dict[str, Any] = {}
-    for setting in ("storage_options", "storage_secrets"):
-        if values[setting]:
-            try:
-                given = json.loads(values[setting])
-            except ValueError:
-                given = None
-            if not isinstance(given, dict):
-                raise ConfigError("not a JSON object", connection=name, setting=setting)
-            options |= given
+    options = storage_options(values["storage_options"], values["storage_secrets"], name)
     if values["time_zone"]:
         try:
             pc.assume_timezone(pa.array([0], pa.timestamp("us")), values["time_zone"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.changes.batch import ChangeBatch, Chunk, RowKind, TableEvent, concat
+from tidegate.changes.batch import ChangeBatch, Chunk, RowKind, TableEvent, joined
 from tidegate.changes.position import BinlogPosition, Position, SegmentPosition
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import ConfigError, PositionLost, PreflightError, SchemaError, TidegateError
@@ -257,7 +257,7 @@ class _Pending:
 
     def take(self, end: Position | None, schemas: Mapping[TableName, TableSchema]) -> Chunk:
         """The chunk, joined to one batch per table and schema; what follows begins anew."""
-        chunk = Chunk(tuple(_joined(self.parts)), end, schemas)
+        chunk = Chunk(tuple(joined(self.parts)), end, schemas)
         self.parts, self.rows, self.bytes = [], 0, 0
         return chunk
 
@@ -279,24 +279,6 @@ def _in_order(manifest: Manifest, tables: Collection[TableName]) -> Iterator[Dat
             yield item
             seen[item.table] = seen.get(item.table, 0) + 1
     yield from due(None)
-
-
-def _joined(parts: Sequence[ChangeBatch | TableEvent]) -> list[ChangeBatch | TableEvent]:
-    """Runs of batches of one table and schema as one batch each, in source order per table: larger batches load faster. None goes
-    past an event of its table."""
-    runs: list[list[ChangeBatch] | TableEvent] = []
-    latest: dict[TableName, list[ChangeBatch]] = {}
-    for part in parts:
-        if isinstance(part, TableEvent):
-            runs.append(part)
-            latest.pop(part.table, None)
-            continue
-        run = latest.get(part.schema.table)
-        if run is None or run[0].schema != part.schema:
-            run = latest[part.schema.table] = []
-            runs.append(run)
-        run.append(part)
-    return [run if isinstance(run, TableEvent) else concat(run) for run in runs]
 
 
 def open_source(values: Mapping[str, Any], name: str) -> ChangeFilesSource:

@@ -9,7 +9,6 @@ is linked to its name), and in fsspec's memory, S3 (s3fs 2024.12 and up), Google
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import fsspec
 
 from tidegate.errors import ConfigError, PreflightError, Unavailable
+from tidegate.providers.storage import storage_options
 
 
 class Store(Protocol):
@@ -194,24 +194,12 @@ class RemoteStore:
 
 def open_store(url: str, options: str | None, secrets: str | None, connection: str) -> Store:
     """The store of a connection. ConfigError for a URL of an unknown kind, or options that aren't a JSON object."""
-    given = _object(options, "storage_options", connection) | _object(secrets, "storage_secrets", connection)
+    given = storage_options(options, secrets, connection)
     if "://" not in url or url.startswith(("file://", "local://")):
         if given:
             raise ConfigError("a local folder takes no storage options", connection=connection, setting="storage_options")
         return LocalStore(Path(url.partition("://")[2] or url).expanduser(), connection)
     return RemoteStore(url, given, connection)
-
-
-def _object(text: str | None, setting: str, connection: str) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ConfigError("not a JSON object", connection=connection, setting=setting)
-    return value
 
 
 @contextlib.contextmanager

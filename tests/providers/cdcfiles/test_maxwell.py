@@ -197,10 +197,10 @@ def test_a_row_is_kept_when_a_file_that_repeats_a_part_of_its_transaction_came_i
     lines = [message("insert", {"id": 1, "x": x}, commit=x == "end") | where for x in ("same", "same", "new", "end")]
     for line in lines:
         line.pop("xoffset", None)
-    before = message("insert", {"id": 0, "x": ""}, xid=0, position="log.000001:90")
-    write(tmp_path / "1.json", before, *lines[:1])
+    earlier = [message("insert", {"id": n, "x": ""}, xid=10 + n, position=f"log.000001:{n}") for n in (8, 9)]
+    write(tmp_path / "1.json", *earlier, *lines[:1])
     write(tmp_path / "2.json", *lines[:2])
-    write(tmp_path / "3.json", before, *lines)
+    write(tmp_path / "3.json", *earlier[1:], *lines)
     chunks, _ = read(open_source(tmp_path, ddl=DDL), [T])
     assert [row["x"] for _, row in rows(chunks)][-4:] == ["same", "same", "new", "end"]
 

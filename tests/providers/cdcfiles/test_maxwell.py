@@ -193,16 +193,17 @@ def test_no_row_of_a_transaction_without_xoffset_is_taken_for_a_repeat(tmp_path:
 
 
 def test_a_row_is_kept_when_a_file_that_repeats_a_part_of_its_transaction_came_in_between(tmp_path: Path) -> None:
-    where = {"position": "log.000001:100"}
-    lines = [message("insert", {"id": 1, "x": x}, commit=x == "end") | where for x in ("same", "same", "new", "end")]
-    for line in lines:
-        line.pop("xoffset", None)
-    earlier = [message("insert", {"id": n, "x": ""}, xid=10 + n, position=f"log.000001:{n}") for n in (8, 9)]
-    write(tmp_path / "1.json", *earlier, *lines[:1])
+    def transaction(xid: int, *values: str) -> list[dict[str, Any]]:
+        lines = [
+            message("insert", {"id": xid, "x": x}, xid=xid, commit=x == values[-1], position=f"log.000001:{xid}") for x in values
+        ]
+        return [{name: value for name, value in line.items() if name != "xoffset"} for line in lines]
+
+    before, lines = transaction(8, "1", "2", "3"), transaction(9, "same", "same", "new", "end")
+    write(tmp_path / "1.json", *before, *lines[:1])
     write(tmp_path / "2.json", *lines[:2])
-    write(tmp_path / "3.json", *earlier[1:], *lines)
-    chunks, _ = read(open_source(tmp_path, ddl=DDL), [T])
-    assert [row["x"] for _, row in rows(chunks)][-4:] == ["same", "same", "new", "end"]
+    write(tmp_path / "3.json", *before[1:], *lines)
+    assert [row["x"] for _, row in follow(tmp_path)][-4:] == ["same", "same", "new", "end"]
 
 
 def test_rows_of_a_bootstrap_share_a_position(tmp_path: Path) -> None:

@@ -53,4 +53,4 @@ $(VENV)/demo: $(VENV)/uv pyproject.toml requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,mysql,postgres]' --group demo && touch $@
 
 $(VENV)/dev: $(VENV)/uv pyproject.toml requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,dagster,mysql,postgres,fast]' --group dev && touch $@ $(VENV)/demo
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,dagster,mysql,postgres,gaussdb,adbpg,fast]' --group dev && touch $@ $(VENV)/demo

@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from tidegate.changes.schema import Column
 from tidegate.errors import ConfigError, PreflightError, SchemaError, TidegateError
-from tidegate.providers.postgres.catalog import Catalog, CatalogTable
+from tidegate.providers.postgres.catalog import CatalogTable
+from tidegate.providers.postgres.dialect import Dialect
 from tidegate.providers.postgres.session import Session
-from tidegate.providers.postgres.sql import PostgresSql
-from tidegate.providers.postgres.strategy import strategy
 from tidegate.providers.postgres.types import PgColumn, Widened, column_type, fit, widened
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
@@ -30,8 +29,9 @@ class Findings:
 class Inspector:
     """Compares a target with its table; reads only. ``role`` is the account that messages name in grants."""
 
-    def __init__(self, session: Session, catalog: Catalog, sql: PostgresSql, role: str) -> None:
-        self._session, self._catalog, self._sql, self._role = session, catalog, sql, role
+    def __init__(self, session: Session, dialect: Dialect, role: str) -> None:
+        self._session, self._dialect, self._role = session, dialect, role
+        self._catalog, self._sql = dialect.catalog, dialect.sql
 
     def inspect(self, target: Target) -> Preparation:
         """``target.table`` has its schema."""
@@ -42,7 +42,7 @@ class Inspector:
         except (ConfigError, SchemaError) as error:
             return Preparation(exists=False, empty=True, rows=None, problems=(error,))
         found = Findings()
-        plan = strategy(target, table, self._session.name)
+        plan = self._dialect.strategy(target, table, self._session.name)
         found.problems += plan.problems
         found.warnings += plan.warnings
         empty = True

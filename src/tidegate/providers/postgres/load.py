@@ -14,14 +14,13 @@ from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import Column, TableName
 from tidegate.errors import RowRefused, SchemaError
-from tidegate.providers.postgres.catalog import Catalog
+from tidegate.providers.postgres.dialect import Dialect
 from tidegate.providers.postgres.encode import NUL
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
 from tidegate.providers.postgres.quarantine import QuarantineTable
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.shadow import ShadowTarget
-from tidegate.providers.postgres.sql import PostgresSql
-from tidegate.providers.postgres.staging import STAGERS, Stager
+from tidegate.providers.postgres.staging import Stager
 from tidegate.providers.postgres.swap import swap
 from tidegate.providers.postgres.writer import TableWriter, seen_table
 from tidegate.sync.mapping import Target
@@ -39,15 +38,14 @@ class PostgresLoad:
     def __init__(
         self,
         session: Session,
-        sql: PostgresSql,
-        catalog: Catalog,
+        dialect: Dialect,
         ledger: PostgresLedger,
         lease: Lease | None,
         window: Window | None,
         done: Callable[[], None],
     ) -> None:
         self._done, self._over = done, False
-        self._session, self._sql, self._catalog, self._ledger = session, sql, catalog, ledger
+        self._session, self._dialect, self._ledger = session, dialect, ledger
         self._lease = lease
         self._sync = lease.sync if lease is not None else ""
         starts = window is None or any(isinstance(at, SnapshotPosition) and at.after is None for at in window.after.values())
@@ -108,7 +106,7 @@ class PostgresLoad:
     def swap(self, target: Target, shadow: Target) -> None:
         """Let the shadow, with the rows of this load, take the target's place: :func:`tidegate.providers.postgres.swap.swap`."""
         assert isinstance(shadow, ShadowTarget)
-        swap(self._session, self._sql, self._catalog, shadow)
+        swap(self._session, self._dialect.sql, self._dialect.catalog, shadow)
         for table in (self._ledger.resolve(target.table), shadow.table):
             self._writers.pop(table, None)
 
@@ -211,12 +209,14 @@ class PostgresLoad:
         target = replace(target, table=self._ledger.resolve(target.table))
         writer = self._writers.get(target.table)
         if writer is None or writer.target != target:
-            table = self._catalog.table(self._session, target.table)
+            table = self._dialect.catalog.table(self._session, target.table)
             if table is None:
                 raise SchemaError("there is no such table", connection=self._session.name, table=target.table)
             seen = seen_table(self._ledger.schema, self._sync, target.table)
             earlier = writer
-            writer = TableWriter(self._session, self._sql, self._stager(target.options.method or "copy"), target, table, seen)
+            plan = self._dialect.strategy(target, table, self._session.name)
+            stager = self._stager(target.options.method or "copy")
+            writer = self._dialect.writer(self._session, self._dialect.sql, stager, target, table, plan, seen)
             if earlier is not None:
                 writer.opened = earlier.opened
             self._writers[target.table] = writer
@@ -224,5 +224,5 @@ class PostgresLoad:
 
     def _stager(self, method: Method) -> Stager:
         if method not in self._stagers:
-            self._stagers[method] = STAGERS[method](self._session, self._sql)
+            self._stagers[method] = self._dialect.stager(self._session, self._dialect.sql, method)
         return self._stagers[method]

@@ -15,7 +15,7 @@ from tidegate.errors import PermanentError, PreflightError, RowRefused, SchemaEr
 IDLE_SECONDS = 3600
 """A transaction that its client has left alone for this long is ended by the server: its machine is gone."""
 
-_SETTINGS = {
+SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
@@ -29,6 +29,7 @@ _SETTINGS = {
     "tcp_keepalives_idle": "60",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "6",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
 }
 
 
@@ -158,8 +159,10 @@ class Session:
             raise translate(error, self.name, table) from None
 
 
-def connect(values: Mapping[str, Any], name: str) -> Session:
+def connect(values: Mapping[str, Any], name: str, settings: Mapping[str, str] = SETTINGS) -> Session:
     """Open a connection with the fields of ``connection.py``; ``name`` is what messages call it.
+
+    ``settings`` are set for the session, the time-outs of the fields besides: those of them that the server's system knows.
 
     Raises PreflightError if the server refuses the account, the database or the encryption, Unavailable if it can't be reached.
     """
@@ -187,13 +190,9 @@ def connect(values: Mapping[str, Any], name: str) -> Session:
     except psycopg2.OperationalError as error:
         raise refused(error, name) from None
     session = Session(connection, name)
-    limits = {
-        "statement_timeout": f"{values['statement_timeout']}s",
-        "lock_timeout": f"{values['lock_timeout']}s",
-        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-    }
+    limits = {"statement_timeout": f"{values['statement_timeout']}s", "lock_timeout": f"{values['lock_timeout']}s"}
     try:
-        session.run("; ".join(f"SET {setting} = '{value}'" for setting, value in (_SETTINGS | limits).items()))
+        session.run("; ".join(f"SET {setting} = '{value}'" for setting, value in {**settings, **limits}.items()))
         session.commit()
     except TidegateError:
         session.close()

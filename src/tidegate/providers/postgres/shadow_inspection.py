@@ -15,7 +15,6 @@ from tidegate.providers.postgres.inspection import Findings, Inspector, own_colu
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.shadow import ShadowTarget, is_shadow, made_name, mark
 from tidegate.providers.postgres.sql import PostgresSql
-from tidegate.providers.postgres.strategy import strategy
 from tidegate.providers.postgres.types import PgColumn, column_type, fit
 from tidegate.sync.protocols import Preparation
 
@@ -78,7 +77,7 @@ class ShadowInspector(Inspector):
         found = Findings()
         if table is not None and owned is not None:
             found.problems += hindrances(self._session, self._catalog, target, table, owned)
-        plan = strategy(target, shadow, self._session.name)
+        plan = self._dialect.strategy(target, shadow, self._session.name)
         empty = True
         if shadow is None:
             self._may_create(target, found)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import SchemaError
-from tidegate.providers.postgres.catalog import Catalog
+from tidegate.providers.postgres.dialect import POSTGRES, Dialect
 from tidegate.providers.postgres.inspection import Inspector
 from tidegate.providers.postgres.ledger import PostgresLedger
 from tidegate.providers.postgres.load import PostgresLoad
@@ -19,7 +19,6 @@ from tidegate.providers.postgres.reader import read_table
 from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session, connect
 from tidegate.providers.postgres.shadow import ShadowTarget, is_shadow, shadow_target
 from tidegate.providers.postgres.shadow_inspection import ShadowInspector, not_a_shadow
-from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.providers.postgres.types import canonical_type
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Initial, Method, OnError, WriteMode
@@ -62,12 +61,12 @@ def open_sink(values: Mapping[str, Any], name: str) -> PostgresSink:
 class PostgresSink:
     """A target with transactions: rows and ledger are committed together.
 
-    A system of PostgreSQL's family overrides ``capabilities``, ``sql``, ``catalog`` and :meth:`connect`.
+    A system of PostgreSQL's family overrides ``capabilities``, :meth:`connect` and :meth:`dialect`.
     """
 
     capabilities: Capabilities = CAPABILITIES
-    sql: ClassVar[PostgresSql] = PostgresSql()
-    catalog: ClassVar[Catalog] = Catalog()
+    plain: ClassVar[Dialect] = POSTGRES
+    """What every server of the system understands: the ledger is kept in it."""
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values, self._name = values, name
@@ -76,7 +75,7 @@ class PostgresSink:
         self._default_schema: str | None = None
         self._schema_lock = threading.Lock()
         self._pool_lock = threading.Lock()
-        self._ledger = PostgresLedger(self.connect, self.sql, values["ledger_schema"], values["login"], self.resolve)
+        self._ledger = PostgresLedger(self.connect, self.plain.sql, values["ledger_schema"], values["login"], self.resolve)
 
     @property
     def name(self) -> str:
@@ -89,6 +88,10 @@ class PostgresSink:
     def connect(self) -> Session:
         """A new connection."""
         return connect(self._values, self._name)
+
+    def dialect(self, session: Session) -> Dialect:
+        """How the server at the other end is spoken to; asked once a load or inspection, which may probe it."""
+        return self.plain
 
     def resolve(self, table: TableName) -> TableName:
         """The table with its schema: without one, it is the first on the search path."""
@@ -110,7 +113,7 @@ class PostgresSink:
         """The table as it is, its primary key as the key; None if there is none."""
         session = self._take()
         try:
-            found = self.catalog.table(session, self.resolve(table))
+            found = self.dialect(session).catalog.table(session, self.resolve(table))
         finally:
             session.rollback()
             self._give_back(session)
@@ -128,8 +131,8 @@ class PostgresSink:
         session = self._take()
         try:
             if isinstance(target, ShadowTarget):
-                return ShadowInspector(session, self.catalog, self.sql, self._values["login"]).inspect_shadow(target)
-            return Inspector(session, self.catalog, self.sql, self._values["login"]).inspect(target)
+                return ShadowInspector(session, self.dialect(session), self._values["login"]).inspect_shadow(target)
+            return Inspector(session, self.dialect(session), self._values["login"]).inspect(target)
         finally:
             session.rollback()
             self._give_back(session)
@@ -159,11 +162,11 @@ class PostgresSink:
         shadow = self.shadow(target)
         session = self._take()
         try:
-            comment, there = self.catalog.comment(session, shadow.table)
+            comment, there = self.plain.catalog.comment(session, shadow.table)
             if there:
                 if not is_shadow(comment, shadow.of):
                     raise not_a_shadow(shadow, session.name)
-                session.run(self.sql.drop_table(shadow.table), table=shadow.table)
+                session.run(self.plain.sql.drop_table(shadow.table), table=shadow.table)
             session.commit()
         finally:
             session.rollback()
@@ -174,7 +177,7 @@ class PostgresSink:
     ) -> PostgresLoad:
         """Open a load: a transaction on a connection that is the load's own until it is committed or aborted."""
         session = self._take()
-        return PostgresLoad(session, self.sql, self.catalog, self._ledger, lease, window, done=lambda: self._give_back(session))
+        return PostgresLoad(session, self.dialect(session), self._ledger, lease, window, done=lambda: self._give_back(session))
 
     def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The table's rows in canonical types, in no order, on a connection of its own.
@@ -183,7 +186,8 @@ class PostgresSink:
         """
         session = self.connect()
         try:
-            yield from read_table(session, self.sql, self.catalog, self.resolve(table), columns)
+            dialect = self.dialect(session)
+            yield from read_table(session, dialect.sql, dialect.catalog, self.resolve(table), columns)
         finally:
             session.close()
 

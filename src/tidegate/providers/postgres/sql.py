@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
@@ -35,6 +36,9 @@ class Put:
 
 class PostgresSql:
     """PostgreSQL's words. A system of its family overrides what it says otherwise."""
+
+    tells_fresh: ClassVar[bool] = True
+    """Whether :meth:`counted` tells inserted rows from updated ones; else they are counted before."""
 
     # Names
 

@@ -18,7 +18,7 @@ from tidegate.providers.postgres.catalog import CatalogTable
 from tidegate.providers.postgres.session import DuplicateKey, Session
 from tidegate.providers.postgres.sql import PostgresSql, Put
 from tidegate.providers.postgres.staging import Stager
-from tidegate.providers.postgres.strategy import strategy
+from tidegate.providers.postgres.strategy import Strategy
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Copy
 from tidegate.sync.results import WriteResult
@@ -67,16 +67,28 @@ def key_changes(batch: ChangeBatch) -> int:
 
 
 class TableWriter:
-    """Writes the batches of one target. ``seen`` is where a copy that replaces remembers the keys it brought."""
+    """Writes the batches of one target, as its strategy says. ``seen`` is where a copy that replaces remembers the keys it brought.
 
-    def __init__(self, session: Session, sql: PostgresSql, stager: Stager, target: Target, table: CatalogTable, seen: TableName):
+    A system of PostgreSQL's family that merges rows otherwise overrides :meth:`_put_source`.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        sql: PostgresSql,
+        stager: Stager,
+        target: Target,
+        table: CatalogTable,
+        strategy: Strategy,
+        seen: TableName,
+    ):
         self._session, self._sql, self.stager = session, sql, stager
         self.target, self.table, self.seen = target, table, seen
         self.opened: set[str] = set()
         """What :meth:`open` has done in this load."""
         self._rules = target.options.rules
         self._mark = target.options.soft_delete_column
-        self.strategy = strategy(target, table, session.name)
+        self.strategy = strategy
         for problem in self.strategy.problems:
             raise problem
 
@@ -264,7 +276,7 @@ class TableWriter:
         if self._rules.conflict_mode == "strict":
             return self._insert_new(put, number)
         statement = self._sql.upsert(put)
-        if self.table.partitioned:
+        if self.table.partitioned or not self._sql.tells_fresh:
             # RETURNING can't show xmax through a partitioned table.
             inserted = number - int(self._session.value(self._sql.count_present(_unmarked(put)), table=self.table.name))
             touched = self._session.run(statement, table=self.table.name)

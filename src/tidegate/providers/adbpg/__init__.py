@@ -1,0 +1,1 @@
+"""AnalyticDB for PostgreSQL as a target."""

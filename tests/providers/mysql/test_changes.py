@@ -97,7 +97,7 @@ def test_each_table_gets_what_comes_after_its_own_position(db: Database) -> None
     assert kinds_and_keys(chunks, two) == [("+I", 1), ("+I", 2)]
 
 
-@pytest.mark.parametrize("limit", [1, 3, 10])
+@pytest.mark.parametrize("limit", [2, 3, 10])
 def test_chunks_end_between_transactions_and_every_end_is_a_place_to_go_on_from(db: Database, limit: int) -> None:
     table = db.table("t")
     db.execute("CREATE TABLE t (k INT PRIMARY KEY, v INT)")
@@ -140,7 +140,7 @@ def test_a_transaction_beyond_the_limits_comes_in_chunks_that_nothing_may_be_rec
     assert [key for _, key in kinds_and_keys(chunks)] == list(range(2000))
     assert len(chunks) > 3
     assert all(chunk.end is None for chunk in chunks[:-1])
-    assert max(chunk.num_rows for chunk in chunks) <= 4 * 100 + 200
+    assert max(chunk.num_rows for chunk in chunks) <= 2 * 100 + 200
 
 
 def test_reading_goes_on_over_files_of_the_log(db: Database) -> None:

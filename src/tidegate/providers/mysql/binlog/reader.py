@@ -43,7 +43,7 @@ _KINDS = (
 )
 _UNREADABLE = (ValueError, IndexError, KeyError, struct.error, zlib.error)
 """What reading raises on bytes that aren't what they should be."""
-_HUGE = 4
+_HUGE = 2
 """A transaction of more than this many times the limits is given out before it ends."""
 
 

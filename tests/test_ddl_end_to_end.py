@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -135,6 +136,37 @@ def test_a_dropped_column_stays_in_the_target_and_a_new_one_of_its_name_starts_a
     pair.sync()
     assert pair.column("amount") == [9, 9, 9, 9]
     pair.assert_equal()
+
+
+def test_a_default_that_the_same_statement_changes_stops_rather_than_being_guessed(pair: Pair) -> None:
+    if "mysql56" in pair.database:
+        pytest.skip("MySQL 5.6 refuses the statement")
+    pair.sync()
+    pair.execute("ALTER TABLE items ADD c INT DEFAULT 1, ALTER c SET DEFAULT 7")
+    with pytest.raises(EventRefused, match=r"copy it again|resync"):
+        pair.sync()
+    pair.sync(on_ddl="resync")
+    pair.sync(on_ddl="resync")
+    pair.assert_equal()
+
+
+def test_a_capture_keeps_the_events_of_whole_tables_for_those_who_replay_it(pair: Pair, tmp_path: Path) -> None:
+    def into(system: str, values: dict[str, Any], source: Any, schema: str, **options: Any) -> None:
+        with closing(source), closing(systems()[system].open_sink(values, system)) as sink:
+            tables = [f"{pair.database}.items", f"{pair.database}.others"]
+            run(Sync.of(system, tables, schema=schema, options=WriteOptions.of(options)), source, sink, owner="test")
+
+    def capture() -> None:
+        source = systems()["mysql"].open_source(pair.server.values(), "shop_mysql")
+        into("changefiles", {"url": str(tmp_path)}, source, pair.database, write_mode="append")
+
+    capture()
+    pair.execute("INSERT INTO others VALUES (2, 'two')", "TRUNCATE others", "INSERT INTO others VALUES (3, 'three')")
+    pair.execute("ALTER TABLE items ADD c INT NOT NULL DEFAULT 7", "INSERT INTO items VALUES (4, 'four', 4, 8)")
+    capture()
+    into("postgres", pair.target.values(), systems()["changefiles"].open_source({"url": str(tmp_path)}, "capture"), "ods")
+    pair.assert_equal()
+    assert pair.column("c") == [7, 7, 7, 8]
 
 
 def test_truncate_empties_the_target_at_its_place_in_the_log(pair: Pair) -> None:

@@ -146,6 +146,22 @@ def test_an_incident_stops_the_run(db: Database, rewritten: Patch) -> None:
         changes(source, {db.table("t"): begin})
 
 
+def test_a_file_that_ends_inside_a_transaction_stops_the_run(db: Database, rewritten: Patch) -> None:
+    """As a server leaves it that died while it wrote: what it had not committed it rolled back when it came up."""
+    db.execute("CREATE TABLE t (k INT PRIMARY KEY)")
+    source = db.source()
+    begin = source.head()
+    db.execute("INSERT INTO t VALUES (1)", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (2)")
+
+    def died(event: bytes) -> Iterator[bytes]:
+        if event[4] != ev.XID:
+            yield event
+
+    rewritten(died)
+    with pytest.raises(EventRefused, match=r"ends inside a transaction.*copy the tables again"):
+        changes(source, {db.table("t"): begin})
+
+
 @pytest.mark.parametrize("kind", [27, 41, 28, 29, 36, 37, 160, 161])
 def test_events_that_change_nothing_are_passed_over(db: Database, rewritten: Patch, kind: int) -> None:
     """Heartbeats, which have the position of the log's end and stand nowhere; annotations; what replication groups write."""

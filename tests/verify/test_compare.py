@@ -34,3 +34,11 @@ def test_a_missing_column_and_a_repeated_key_are_errors() -> None:
         compare(EXPECTED, EXPECTED.drop_columns(["f"]), ["id"])
     with pytest.raises(SchemaError, match="twice in the actual rows"):
         compare(EXPECTED, pa.concat_tables([EXPECTED, EXPECTED]), ["id"])
+
+
+def test_null_is_the_empty_string_where_the_database_says_so() -> None:
+    actual = EXPECTED.set_column(1, "a", pa.array(["x", "", "z"]))
+    assert compare(EXPECTED, actual, ["id"], empty_is_null=True).equal
+    assert compare(actual, EXPECTED, ["id"], empty_is_null=True).equal
+    other = EXPECTED.set_column(1, "a", pa.array(["", None, "z"]))
+    assert compare(EXPECTED, other, ["id"], empty_is_null=True).columns == {"a": 1}

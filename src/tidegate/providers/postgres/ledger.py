@@ -233,8 +233,8 @@ class PostgresLedger:
         """Give the lease back, unless it was taken over. The row stays: the fence must go on growing."""
         with self._transaction() as session:
             session.run(
-                f"UPDATE {self.table(LEASE)} SET owner = '', expires = clock_timestamp() WHERE name = %s AND fence = %s",
-                (lease.sync, lease.fence),
+                f"UPDATE {self.table(LEASE)} SET owner = %s, expires = clock_timestamp() WHERE name = %s AND fence = %s",
+                (self._sql.empty, lease.sync, lease.fence),
             )
 
     # Owners of tables
@@ -306,15 +306,21 @@ LEFT JOIN {table} AS s
         source_schema, source_table, target_schema, target_table, position, run, rows, copy, at, schema = row
         return Entry(
             sync=sync,
-            table=TableName(source_schema, source_table),
-            target=TableName(target_schema, target_table),
+            table=TableName(self._from_text(source_schema), source_table),
+            target=TableName(self._from_text(target_schema), target_table),
             position=from_json(json.loads(position)),
-            run=run,
+            run=self._from_text(run),
             rows=rows,
             copy=copy,
             schema=None if schema is None else TableSchema.from_json(json.loads(schema)),
             at=at,
         )
+
+    def _text(self, value: str) -> str:
+        return value or self._sql.empty
+
+    def _from_text(self, value: str) -> str:
+        return "" if value == self._sql.empty else value
 
     def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
         """Append entries for which there is nothing to load. LeaseLost if the fence was passed."""
@@ -325,6 +331,7 @@ LEFT JOIN {table} AS s
         """Add the entries to the transaction of ``session``, behind the fence. LeaseLost if it was passed."""
         self.lock(session, lease)
         for entry in entries:
+            source, target = self._text(entry.table.schema), self._text(entry.target.schema)
             # The lease's row lock keeps others of the same sync from taking the same number.
             session.run(
                 f"INSERT INTO {self.table(LEDGER)} (sync, source_schema, source_table, seq, target_schema, target_table, "
@@ -333,12 +340,12 @@ LEFT JOIN {table} AS s
                 "CAST(%s AS json), %s, %s, %s, clock_timestamp() "
                 f"FROM {self.table(LEDGER)} WHERE sync = %s AND source_schema = %s AND source_table = %s",
                 (
-                    *(entry.sync, entry.table.schema, entry.table.name, entry.target.schema, entry.target.name),
+                    *(entry.sync, source, entry.table.name, target, entry.target.name),
                     json.dumps(to_json(entry.position)),
                     entry.copy,
                     None if entry.schema is None else json.dumps(entry.schema.to_json()),
-                    *(entry.run, entry.rows, lease.fence),
-                    *(entry.sync, entry.table.schema, entry.table.name),
+                    *(self._text(entry.run), entry.rows, lease.fence),
+                    *(entry.sync, source, entry.table.name),
                 ),
             )
 

@@ -200,7 +200,7 @@ class PostgresLoad:
             if self._lease is None:
                 self._ledger.setup()  # a run has done so
             name = self._ledger.table(QUARANTINE)
-            self._quarantines[table] = QuarantineTable(self._session, name, self._sync, table)
+            self._quarantines[table] = QuarantineTable(self._session, name, self._sync or self._dialect.sql.empty, table)
         return self._quarantines[table]
 
     # One writer a table

@@ -39,6 +39,8 @@ class PostgresSql:
 
     tells_fresh: ClassVar[bool] = True
     """Whether :meth:`counted` tells inserted rows from updated ones; else they are counted before."""
+    empty: ClassVar[str] = ""
+    """What the ledger keeps in the place of an empty text: a database that takes '' for NULL needs another."""
 
     # Names
 

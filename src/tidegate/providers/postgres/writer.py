@@ -256,7 +256,8 @@ class TableWriter:
     def _put(self, group: Group) -> WriteResult:
         result = WriteResult()
         rows = group.rows
-        joins = self.target.existing_only or self._rules.conflict_mode == "strict" or self.table.partitioned
+        counts = self.table.partitioned or not self._sql.tells_fresh
+        joins = self.target.existing_only or self._rules.conflict_mode == "strict" or counts
         for source, number in self.stager.sources(self.table, rows, self.target.key if joins else ()):
             put = Put(
                 table=self.table.name,

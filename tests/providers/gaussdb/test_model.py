@@ -1,0 +1,110 @@
+"""Whatever the log, the options, the cuts and the way of merging: the table equals the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.model import Change, Model
+from tests.providers.gaussdb.conftest import GaussdbBox, server
+from tests.providers.postgres.test_model import Step, dense_logs, fills, options_of, outcome
+from tests.servers import PostgresServer
+from tests.strategies import KEY, SCHEMA, rules
+from tidegate.changes.rules import Rules
+from tidegate.changes.schema import TableName
+from tidegate.providers.gaussdb.strategy import Way
+from tidegate.sync.mapping import Target
+from tidegate.sync.options import Method
+
+pytestmark = pytest.mark.postgres
+WAYS: tuple[Way, ...] = ("odku", "merge", "two")
+
+
+@pytest.fixture(scope="module")
+def boxes(postgres: PostgresServer) -> Iterator[dict[Way, GaussdbBox]]:
+    """One database for all examples and ways: each runs in a transaction that is rolled back."""
+    postgres.execute("CREATE DATABASE gaussmodel", database="postgres")
+    database = PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database="gaussmodel")
+    boxes: dict[Way, GaussdbBox] = {way: GaussdbBox(database, server(way)) for way in WAYS}
+    boxes["two"].execute(
+        "CREATE SCHEMA ods",
+        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
+        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region))",
+        "CREATE TABLE ods.fixed (LIKE ods.plain INCLUDING ALL)",
+        "CREATE FUNCTION ods.stays() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'a partition key may not be set' USING ERRCODE = '0A000'; END$$",
+        # Fires when the column stands in a SET list, whatever value it is given.
+        "CREATE TRIGGER stays BEFORE UPDATE OF region, b ON ods.fixed FOR EACH ROW EXECUTE FUNCTION ods.stays()",
+    )
+    yield boxes
+    for box in boxes.values():
+        box.sink.close()
+    postgres.execute("DROP DATABASE gaussmodel WITH (FORCE)", database="postgres")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=dense_logs(),
+    rules=rules(),
+    method=st.sampled_from(["copy", "insert", "upsert"]),
+    way=st.sampled_from(WAYS),
+    on_error=st.sampled_from(["fail", "skip"]),
+)
+def test_any_log_under_any_rules_by_any_way_equals_the_model(
+    boxes: dict[Way, GaussdbBox], pieces: list[list[Change]], rules: Rules, method: Method, way: Way, on_error: str
+) -> None:
+    target = Target(TableName("ods", "plain"), SCHEMA, options_of(rules, method=method, on_error=on_error))
+    log = [change for piece in pieces for change in piece]
+    found, marked, result = outcome(boxes[way], target, pieces)
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log)
+    assert found == model.rows
+    assert marked == model.marked
+    moves = sum(
+        change.before is not None and change.after is not None and any(change.before[name] != change.after[name] for name in KEY)
+        for change in log
+    )
+    assert result.rows == len(log)
+    counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
+    assert sum(count or 0 for count in counted) == len(log) + (moves if rules.delete_mode != "ignore" else 0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=dense_logs(), rules=rules(), method=st.sampled_from(["copy", "upsert"]), way=st.sampled_from(WAYS))
+def test_a_partition_key_is_never_set_and_its_change_moves_the_row(
+    boxes: dict[Way, GaussdbBox], pieces: list[list[Change]], rules: Rules, method: Method, way: Way
+) -> None:
+    assume(rules.delete_mode != "soft")
+    target = Target(TableName("ods", "fixed"), SCHEMA, options_of(rules, method=method))
+    log = [change for piece in pieces for change in piece]
+    found, _, _ = outcome(boxes[way], target, pieces)
+    assert found == Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log).rows
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=dense_logs(),
+    events=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), fills)), min_size=1, max_size=4),
+    rules=rules(),
+    way=st.sampled_from(WAYS),
+)
+def test_truncates_and_fills_among_the_pieces_equal_the_model(
+    boxes: dict[Way, GaussdbBox], pieces: list[list[Change]], events: list[tuple[int, Any]], rules: Rules, way: Way
+) -> None:
+    steps: list[Step] = list(pieces)
+    for at, event in events:
+        steps.insert(at % (len(steps) + 1), event)
+    found, marked, _ = outcome(boxes[way], Target(TableName("ods", "plain"), SCHEMA, options_of(rules, method="copy")), steps)
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2})
+    for step in steps:
+        if isinstance(step, list):
+            model.apply(step)
+        elif step is None:
+            model.truncate()
+        else:
+            model.fill(*step)
+    assert found == model.rows
+    assert marked == model.marked

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.model import Change, Model
-from tests.providers.gaussdb.conftest import GaussdbBox, server
+from tests.providers.gaussdb.boxes import GaussdbBox, server
 from tests.providers.postgres.test_model import Step, dense_logs, fills, options_of, outcome
 from tests.servers import PostgresServer
 from tests.strategies import KEY, SCHEMA, rules

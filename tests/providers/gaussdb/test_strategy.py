@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.providers.gaussdb.conftest import server
+from tests.providers.gaussdb.boxes import server
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.providers.gaussdb.catalog import GaussdbTable
 from tidegate.providers.gaussdb.strategy import GaussdbStrategy, Way, strategy_for

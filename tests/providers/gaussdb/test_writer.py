@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from tests.providers.gaussdb.conftest import GaussdbBox, server
+from tests.providers.gaussdb.boxes import GaussdbBox, server
 from tests.providers.postgres.conftest import changes, inserts, schema_of
 from tests.servers import PostgresServer
 from tidegate.changes.batch import ChangeBatch, RowKind

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tidegate.providers.gaussdb.catalog import GaussdbCatalog
 from tidegate.providers.gaussdb.probe import Server, probe
+from tidegate.providers.gaussdb.session import Connector, GaussdbSession
 from tidegate.providers.gaussdb.sql import GaussdbSql
 from tidegate.providers.gaussdb.strategy import strategy_for
 from tidegate.providers.gaussdb.writer import GaussdbWriter
@@ -45,6 +47,14 @@ class GaussdbSink(PostgresSink):
         self._server: Server | None = None
         self._server_dialect: Dialect | None = None
         self._probe_lock = threading.Lock()
+
+    @cached_property
+    def _connector(self) -> Connector:
+        return Connector(self._values, self._name)
+
+    def connect(self) -> GaussdbSession:
+        """A new connection, to the first host that takes writes."""
+        return self._connector.connect()
 
     def dialect(self, session: Session) -> Dialect:
         """How the server is spoken to. Probed at the first call, in a session whose transaction has done nothing yet."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-import psycopg2
-import psycopg2.extensions
+from tidegate.errors import TidegateError, Unavailable
+from tidegate.providers.postgres.driver import Driver, Params, Readable, Writable
+from tidegate.providers.postgres.errors import AlreadyThere, DriverError, DuplicateKey, translate
+from tidegate.providers.postgres.psycopg import open_driver, refused
 
-from tidegate.errors import PermanentError, PreflightError, RowRefused, SchemaError, TidegateError, Unavailable
+__all__ = ["SETTINGS", "AlreadyThere", "DuplicateKey", "Session", "connect", "limits", "refused", "translate"]
 
 IDLE_SECONDS = 3600
 """A transaction that its client has left alone for this long is ended by the server: its machine is gone."""
@@ -33,64 +34,27 @@ SETTINGS = {
 }
 
 
-COPY_BYTES = 1 << 16
-"""What COPY asks its source for; a source may give more at once."""
-
-
-Params = Sequence[Any] | Mapping[str, Any]
-"""What ``%s``, or ``%(name)s``, stands for in a statement."""
-
-
-class Readable(Protocol):
-    """What COPY FROM STDIN reads."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Writable(Protocol):
-    """What COPY TO STDOUT writes to."""
-
-    def write(self, row: bytes, /) -> int: ...
-
-
-class _Reader:
-    """Keeps the exception that the driver would swallow."""
-
-    def __init__(self, source: Readable) -> None:
-        self._source = source
-        self.error: BaseException | None = None
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._source.read(size)
-        except BaseException as error:
-            self.error = error
-            raise
-
-
 class Session:
     """One connection. A transaction begins with the first statement and ends with :meth:`commit` or :meth:`rollback`."""
 
-    def __init__(self, connection: psycopg2.extensions.connection, name: str) -> None:
+    def __init__(self, driver: Driver, name: str) -> None:
         self.name = name
-        self._connection = connection
+        self._driver = driver
         self._savepoints = 0
 
     @property
     def closed(self) -> bool:
-        return bool(self._connection.closed)
+        return self._driver.closed
 
     def run(self, statement: str, params: Params | None = None, *, table: object | None = None) -> int:
         """Run a statement; how many rows it touched. ``%s`` stands for a parameter, if there are any."""
-        with self._errors(table), self._connection.cursor() as cursor:
-            cursor.execute(statement, params)
-            return int(cursor.rowcount)
+        with self._errors(table):
+            return self._driver.run(statement, params)
 
     def rows(self, statement: str, params: Params | None = None, *, table: object | None = None) -> list[tuple[Any, ...]]:
         """Run a statement and fetch all rows of its result."""
-        with self._errors(table), self._connection.cursor() as cursor:
-            cursor.execute(statement, params)
-            return list(cursor.fetchall())
+        with self._errors(table):
+            return self._driver.rows(statement, params)
 
     def value(self, statement: str, params: Params | None = None, *, table: object | None = None) -> Any:
         """The first column of the result's first row; None if there is none."""
@@ -99,25 +63,17 @@ class Session:
 
     def copy_in(self, statement: str, source: Readable, *, table: object | None = None) -> int:
         """COPY … FROM STDIN; how many rows arrived. An exception of ``source`` ends the COPY and is raised as it is."""
-        reader = _Reader(source)
-        try:
-            with self._errors(table), self._connection.cursor() as cursor:
-                cursor.copy_expert(statement, reader, COPY_BYTES)  # type: ignore[arg-type]  # the stub asks for more than read()
-                return int(cursor.rowcount)
-        except TidegateError:
-            if reader.error is not None:
-                raise reader.error from None
-            raise
+        with self._errors(table):
+            return self._driver.copy_in(statement, source)
 
     def copy_out(self, statement: str, sink: Writable, *, table: object | None = None) -> None:
-        """COPY … TO STDOUT; ``sink`` gets a row at a time."""
-        with self._errors(table), self._connection.cursor() as cursor:
-            cursor.copy_expert(statement, sink, COPY_BYTES)
+        """COPY … TO STDOUT; ``sink`` gets whole rows, one or more at a time."""
+        with self._errors(table):
+            self._driver.copy_out(statement, sink)
 
     def literals(self, row: Sequence[str | None]) -> str:
         """The values as SQL literals, comma separated."""
-        with self._connection.cursor() as cursor:
-            return cursor.mogrify(",".join(["%s"] * len(row)), row).decode()
+        return self._driver.literals(row)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -138,25 +94,34 @@ class Session:
     def commit(self) -> None:
         """Unavailable if the connection was lost meanwhile: then only the ledger knows whether it was committed."""
         with self._errors(None):
-            self._connection.commit()
+            self._driver.commit()
 
     def rollback(self) -> None:
         """End the transaction without a trace. Doesn't raise: on a lost connection the server has done so itself."""
         try:
-            self._connection.rollback()
-        except psycopg2.Error:
+            self._driver.rollback()
+        except DriverError:
             self.close()
 
     def close(self) -> None:
-        self._connection.close()
+        self._driver.close()
+
+    def failure(self, error: DriverError, table: object | None) -> TidegateError:
+        """The error as one of ours. A system with SQLSTATEs of its own overrides this."""
+        return translate(error, self.name, table)
 
     @contextmanager
     def _errors(self, table: object | None) -> Iterator[None]:
         try:
             yield
-        except psycopg2.Error as error:
+        except DriverError as error:
             # Not chained: the driver's text can hold a row's values, which have no place in a log.
-            raise translate(error, self.name, table) from None
+            raise self.failure(error, table) from None
+
+
+def limits(values: Mapping[str, Any]) -> dict[str, str]:
+    """The time-outs among the fields of ``connection.py``, as settings of a session."""
+    return {"statement_timeout": f"{values['statement_timeout']}s", "lock_timeout": f"{values['lock_timeout']}s"}
 
 
 def connect(values: Mapping[str, Any], name: str, settings: Mapping[str, str] = SETTINGS) -> Session:
@@ -166,118 +131,11 @@ def connect(values: Mapping[str, Any], name: str, settings: Mapping[str, str] = 
 
     Raises PreflightError if the server refuses the account, the database or the encryption, Unavailable if it can't be reached.
     """
-    given = {
-        "host": values["host"],
-        "port": values["port"],
-        "user": values["login"],
-        "password": values["password"],
-        "dbname": values["database"],
-        "sslmode": values["sslmode"],
-        "sslrootcert": values["sslrootcert"],
-        "sslcert": values["sslcert"],
-        "sslkey": values["sslkey"],
-        "application_name": values["application_name"],
-        "options": values["options"],
-    }
+    session = Session(open_driver(values, name), name)
     try:
-        connection = psycopg2.connect(
-            **{key: value for key, value in given.items() if value not in (None, "")},
-            connect_timeout=values["connect_timeout"],
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=6,
-        )
-    except psycopg2.OperationalError as error:
-        raise refused(error, name) from None
-    session = Session(connection, name)
-    limits = {"statement_timeout": f"{values['statement_timeout']}s", "lock_timeout": f"{values['lock_timeout']}s"}
-    try:
-        session.run("; ".join(f"SET {setting} = '{value}'" for setting, value in {**settings, **limits}.items()))
+        session.run("; ".join(f"SET {setting} = '{value}'" for setting, value in {**settings, **limits(values)}.items()))
         session.commit()
     except TidegateError:
         session.close()
         raise
     return session
-
-
-# Signs in the text of a refused connection, which carries no SQLSTATE, that somebody has to change something first.
-_FOR_PEOPLE = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" (does not exist|is not permitted to log in)"
-    r"|database \".*\" does not exist|permission denied for database|does not support SSL|certificate|invalid .*option",
-)
-
-
-def refused(error: psycopg2.OperationalError, connection: str) -> TidegateError:
-    """The error of a connection that was not made."""
-    text = " ".join(str(error).split())
-    if _FOR_PEOPLE.search(text):
-        return PreflightError(text, connection=connection, setting="login, password, database, sslmode")
-    return Unavailable(text or "can't be reached", connection=connection, setting="host, port")
-
-
-_TRANSIENT = ("08", "57P0", "40001", "40P01", "53", "55P03", "57014", "25P03", "58")
-_COLUMN = re.compile(r"COPY .*?, line \d+, column (.+?)(?:: |$)", re.MULTILINE)
-_QUOTED = re.compile(r'".*"', re.DOTALL)
-
-
-def translate(error: psycopg2.Error, connection: str, table: object | None = None) -> TidegateError:
-    """A driver's error as one of ours, by SQLSTATE; values that the server quotes go to an attribute, never to the message."""
-    code = error.pgcode
-    text = (error.diag.message_primary or str(error)).strip()
-    where: dict[str, Any] = {"connection": connection, "table": table}
-    if code is None:
-        if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or type(error) is psycopg2.DatabaseError:
-            return Unavailable(f"the connection was lost: {text}", **where)
-        return PermanentError(text, **where)
-    message = f"{text} (SQLSTATE {code})"
-    if code.startswith(_TRANSIENT):
-        hint = {"55P03": "lock_timeout", "57014": "statement_timeout"}.get(code)
-        return Unavailable(message, setting=hint, **where)
-    if code.startswith("28"):
-        return PreflightError(message, setting="login, password", **where)
-    if code == "42501":
-        return PreflightError(f"{message}: {_grant(text)}", **where)
-    if code == "25006":
-        return PreflightError(f"{message}: a standby, or default_transaction_read_only is on", setting="host", **where)
-    if code in ("42P06", "42P07", "42701"):
-        return AlreadyThere(message, **where)
-    if code in ("42P01", "42703", "3F000"):
-        return SchemaError(message, **where)
-    if code.startswith(("22", "23", "P0001", "44")):
-        return _row_refused(error, code, text, where)
-    return PermanentError(message, **where)
-
-
-def _grant(text: str) -> str:
-    """What to grant, as far as the server's words tell."""
-    match = re.search(r"permission denied (?:for|to create) (\w+)\s*(.*)", text)
-    if match is None:
-        return "the account lacks a right"
-    kind, name = match[1], match[2].strip()
-    rights = {
-        "table": "SELECT, INSERT, UPDATE, DELETE ON",
-        "schema": "USAGE, CREATE ON SCHEMA",
-        "database": "CREATE, TEMPORARY ON DATABASE",
-    }
-    return f"GRANT {rights.get(kind, f'the right on {kind}')} {name} TO its role"
-
-
-def _row_refused(error: psycopg2.Error, code: str, text: str, where: dict[str, Any]) -> TidegateError:
-    if code == "23505":
-        return DuplicateKey(f"{text} (SQLSTATE {code})", rows=error.diag.message_detail, **where)
-    column = error.diag.column_name
-    if column is None and error.diag.context and (match := _COLUMN.search(error.diag.context)):
-        column = match[1]
-    if code == "P0001":
-        text = "a trigger refused it"
-    elif not code.startswith("23"):
-        text = _QUOTED.sub("…", text)
-    return RowRefused(f"{text} (SQLSTATE {code})", column=column, rows=error.diag.message_detail or str(error), **where)
-
-
-class DuplicateKey(RowRefused):
-    """A unique constraint refused a row."""
-
-
-class AlreadyThere(PermanentError):
-    """A schema, table or column that was to be created exists: somebody else was faster."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -12,10 +13,14 @@ from tests.servers import (
     Missing,
     MySqlServer,
     PostgresServer,
+    SandboxServer,
     Server,
+    real_server,
+    start_gaussdb_sandbox,
     start_mariadb,
     start_mysql56,
     start_postgres,
+    start_sandbox,
 )
 
 _numbers = itertools.count(1)
@@ -51,6 +56,45 @@ def mysql56() -> Iterator[Server]:
 def postgres() -> Iterator[Server]:
     """PostgreSQL. Tests make databases of their own: :func:`pg_database`."""
     yield from _session_server(start_postgres, "required")
+
+
+def _real_or(variable: str, start: Callable[[], Server]) -> Iterator[Server]:
+    """The server whose DSN is in this variable, or else a sandbox."""
+    dsn = os.environ.get(variable)
+    yield from _session_server((lambda: real_server(dsn)) if dsn else start, "required")
+
+
+@pytest.fixture(scope="session")
+def gaussdb() -> Iterator[Server]:
+    """GaussDB's sandbox (compatibility A, one node), or the real server of ``TIDEGATE_TEST_GAUSSDB_DSN``."""
+    yield from _real_or("TIDEGATE_TEST_GAUSSDB_DSN", start_gaussdb_sandbox)
+
+
+@pytest.fixture(scope="session")
+def adbpg() -> Iterator[Server]:
+    """AnalyticDB PostgreSQL's sandbox, or the real server of ``TIDEGATE_TEST_ADBPG_DSN``."""
+    yield from _real_or("TIDEGATE_TEST_ADBPG_DSN", lambda: start_sandbox("adbpg"))
+
+
+@pytest.fixture
+def gaussdb_database(gaussdb: SandboxServer) -> Iterator[SandboxServer]:
+    """A fresh database on GaussDB: the server, its ``database`` set to it."""
+    yield from _fresh(gaussdb)
+
+
+@pytest.fixture
+def adbpg_database(adbpg: SandboxServer) -> Iterator[SandboxServer]:
+    """A fresh database on AnalyticDB PostgreSQL: the server, its ``database`` set to it."""
+    yield from _fresh(adbpg)
+
+
+def _fresh(server: SandboxServer) -> Iterator[SandboxServer]:
+    name = f"d{os.getpid()}_{next(_numbers)}"
+    server.execute(f"CREATE DATABASE {name}")
+    yield dataclasses.replace(server, database=name)
+    server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'", f"DROP DATABASE IF EXISTS {name}"
+    )
 
 
 @pytest.fixture

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 START_SECONDS = 60.0
 
@@ -202,6 +205,46 @@ class PostgresServer(Server):
         return fields | {"database": self.database} | more
 
 
+@dataclass
+class SandboxServer(PostgresServer):
+    """A ``tidegate sandbox`` process, or the real server that stands in its place. Tests look around as ``looker`` with psycopg2,
+    which can't log in with GaussDB's SHA256.
+
+    ``dataclasses.replace(server, database=name)`` is the same server with another database.
+    """
+
+    looker: str = ""
+
+    def connect(self, database: str | None = None) -> Any:
+        import psycopg2
+
+        return psycopg2.connect(
+            host=self.host,
+            port=self.port,
+            user=self.looker or self.user,
+            password=self.password,
+            dbname=database or self.database,
+        )
+
+    def stop(self) -> None:
+        """End it as a user would: it takes its PostgreSQL along."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(START_SECONDS)
+        finally:
+            super().stop()
+
+
+class RealServer(SandboxServer):
+    """A server that somebody else runs, named by a DSN; a test of its own process there is none of."""
+
+    def kill(self) -> None:
+        raise Missing("a test that kills the server doesn't run on one that somebody else runs")
+
+    def stop(self) -> None:
+        """It goes on without us."""
+
+
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
@@ -350,6 +393,46 @@ def start_postgres(*options: str) -> PostgresServer:
 
     server.restart = restart
     return server
+
+
+def start_sandbox(system: str, *options: str) -> SandboxServer:
+    """``tidegate sandbox <system>`` with a PostgreSQL of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-sandbox-"))
+    command = [sys.executable, "-m", "tidegate.cli.main", "sandbox", system, *options]
+    with (folder / "sandbox.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, preexec_fn=_as_user(None))
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.stdout.close()
+    if not line:
+        process.wait()
+        said = (folder / "sandbox.log").read_text(errors="replace")
+        shutil.rmtree(folder)
+        raise (Missing if "no PostgreSQL was found" in said else AssertionError)(said[-2000:])
+    ready = json.loads(line)
+    fields = {name: ready[name] for name in ("host", "port", "user", "password", "database")}
+    return SandboxServer(process, folder, **fields)
+
+
+def start_gaussdb_sandbox(*options: str) -> SandboxServer:
+    """A stand-in for GaussDB; its user ``gaussdb`` logs in with SHA256, ``md5`` with MD5."""
+    server = start_sandbox("gaussdb", *options)
+    server.looker = "md5"
+    return server
+
+
+def real_server(dsn: str) -> RealServer:
+    """The server of a DSN such as ``postgresql://user:password@host:8000/database``."""
+    found = urlsplit(dsn)
+    return RealServer(
+        subprocess.Popen(["true"]),
+        Path(os.devnull),
+        found.port or 5432,
+        unquote(found.username or ""),
+        unquote(found.password or ""),
+        found.hostname or "127.0.0.1",
+        found.path.lstrip("/"),
+    )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from tidegate import __version__
+from tidegate.cli import sandbox
 from tidegate.cli.connections import SYNTAX, Connection, connection
 from tidegate.errors import ConfigError, TidegateError, TransientError
 from tidegate.providers.system import systems
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         parent.add_argument("--set", action="append", default=[], dest="options", metavar="OPTION=VALUE", help="a write option")
     listing = commands.add_parser("systems", help="the systems and the fields of their connections")
     listing.set_defaults(command=_systems)
+    sandbox.add(commands)
     return parser
 
 

@@ -1,0 +1,89 @@
+"""``tidegate sandbox``: a stand-in for a system that can't be installed here, on loopback, until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import signal
+from typing import Any
+
+from tidegate.errors import ConfigError
+from tidegate.sandbox.authentication import Authentication, GaussSha256, Md5
+from tidegate.sandbox.dialect import Dialect
+from tidegate.sandbox.gaussdb import VERSIONS, GaussdbDialect
+from tidegate.sandbox.pgwire import Sandbox, Upstream
+from tidegate.sandbox.postgres import postgres
+
+PASSWORD = "TIDEGATE_SANDBOX_PASSWORD"
+MD5_USER = "md5"
+
+EPILOG = f"""\
+It prints one line of JSON when it is ready: host, port, user, password, database. SIGTERM and Ctrl-C end it, and its PostgreSQL.
+The password is ${PASSWORD}, or else "sandbox". It listens on loopback only, and is no place for data that matter.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand to those of ``tidegate``."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "sandbox", help="a stand-in for GaussDB or AnalyticDB PostgreSQL, on loopback", epilog=EPILOG
+    )
+    systems = parser.add_subparsers(required=True, metavar="system")
+    gaussdb = systems.add_parser("gaussdb", help="GaussDB or openGauss", epilog=EPILOG)
+    gaussdb.set_defaults(command=_gaussdb)
+    gaussdb.add_argument("--product", choices=sorted(VERSIONS), default="gaussdb", help="which of the two (default: gaussdb)")
+    gaussdb.add_argument("--compatibility", choices=("A", "B", "C", "PG"), default="A", help="datcompatibility (default: A)")
+    gaussdb.add_argument("--distributed", action="store_true", help="with several nodes: tables have a distribution key")
+    adbpg = systems.add_parser("adbpg", help="AnalyticDB PostgreSQL", epilog=EPILOG)
+    adbpg.set_defaults(command=_adbpg)
+    for each, user in ((gaussdb, "gaussdb"), (adbpg, "adbpg")):
+        each.add_argument("--port", type=int, default=0, help="default: a free one")
+        each.add_argument("--user", default=user, help=f"default: {user}")
+        each.add_argument(
+            "--upstream",
+            metavar="HOST:PORT",
+            help="a running PostgreSQL that trusts its superuser postgres; default: one of its own",
+        )
+        each.add_argument("--certificate", nargs=2, metavar=("CERT", "KEY"), help="PEM files: TLS for those who ask for it")
+
+
+def _gaussdb(given: argparse.Namespace) -> int:
+    dialect = GaussdbDialect(given.product, given.compatibility, distributed=given.distributed)
+    way = GaussSha256()
+    # A user whose password is stored as MD5: what stock drivers can log in with.
+    return _serve(given, dialect, way, {MD5_USER: Md5(way.denied)})
+
+
+def _adbpg(given: argparse.Namespace) -> int:
+    dialect: Dialect = importlib.import_module("tidegate.sandbox.adbpg").Adbpg()
+    return _serve(given, dialect, Md5(), {})
+
+
+def _serve(given: argparse.Namespace, dialect: Dialect, way: Authentication, methods: dict[str, Authentication]) -> int:
+    password = os.environ.get(PASSWORD) or "sandbox"
+    # SIGTERM ends it as Ctrl-C does, and the PostgreSQL with it, also one that is only starting.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with _upstream(given.upstream) as upstream:
+            users = {given.user: password, **dict.fromkeys(methods, password)}
+            certificate = tuple(given.certificate) if given.certificate else None
+            with Sandbox(dialect, upstream, users, way, methods, port=given.port, certificate=certificate) as box:
+                fields = {"host": box.host, "port": box.port, "user": given.user, "password": password}
+                print(json.dumps(fields | {"database": upstream.database}), flush=True)
+                while True:
+                    signal.pause()
+    except KeyboardInterrupt:
+        return 0
+
+
+def _upstream(given: str | None) -> contextlib.AbstractContextManager[Upstream]:
+    if given is None:
+        return postgres()
+    host, colon, port = given.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ConfigError(f"--upstream {given}: write HOST:PORT")
+    return contextlib.nullcontext(Upstream(host, int(port)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -85,6 +85,13 @@ class TableSchema:
         """The same table with these columns only, in this order."""
         return TableSchema(self.table, tuple(self.column(name) for name in names), self.key)
 
+    def called(self, names: Sequence[str]) -> TableSchema:
+        """The same table as its user calls it: a column that one of ``names`` differs from in case only has that name."""
+        given = {fold(name): name for name in reversed(names) if name not in self.names}
+        new = {name: given.get(fold(name), name) for name in self.names if name not in names}
+        columns = tuple(replace(column, name=new.get(column.name, column.name)) for column in self.columns)
+        return TableSchema(self.table, columns, tuple(new.get(name, name) for name in self.key))
+
     def arrow(self) -> pa.Schema:
         return pa.schema([column.arrow() for column in self.columns])
 
@@ -113,6 +120,20 @@ class TableSchema:
             tuple(Column.from_json(column) for column in value["columns"]),
             tuple(value["key"]),
         )
+
+
+_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def fold(name: str) -> str:
+    """The name with A to Z in lower case, as SQL reads one without quotes."""
+    return name.translate(_LOWER)
+
+
+def called(name: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that is the same, or differs in case only; else the name."""
+    there = list(names)
+    return name if name in there else next((item for item in there if fold(item) == fold(name)), name)
 
 
 HIDDEN = "__tidegate_"

@@ -67,7 +67,7 @@ class WriteOptions:
     ``max_retries``, ``retry_wait``
         n retries are n + 1 attempts; seconds before the first of them, doubled each time, with jitter.
     ``parallelism``
-        connections that load one table at a time.
+        connections at most that bring the rows of one table at a time, where they are merged (``method='copy'``).
     """
 
     write_mode: WriteMode = "upsert"
@@ -120,6 +120,11 @@ class WriteOptions:
         )
         refuse(append and self.conflict_mode != "upsert", "append merges nothing, so no conflict can arise", "conflict_mode")
         refuse(append and (self.version_column or self.ignore_nulls or self.columns), "append stores whole changes", "write_mode")
+        refuse(
+            (self.parallelism or 1) > 1 and self.method not in (None, "copy"),
+            "several connections bring rows by COPY: it goes with method='copy'",
+            "parallelism",
+        )
         refuse(self.columns is not None and not update, "goes with conflict_mode='update'", "columns")
         refuse(self.columns is not None and not self.columns, "names no column", "columns")
         refuse(

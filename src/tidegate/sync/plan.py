@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tidegate.changes.position import Position, SnapshotPosition, to_json
-from tidegate.changes.schema import TableName, TableSchema
+from tidegate.changes.schema import TableName, TableSchema, fold
 from tidegate.errors import ConfigError, PermanentError, PreflightError, SchemaError, TidegateError
 from tidegate.sync.mapping import Sync, TableMapping, Target
 from tidegate.sync.options import WriteOptions
@@ -171,8 +171,12 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
         schema = replace(schema, key=mapping.key)
     options = resolve(mapping.options, sink.capabilities)
     there = sink.describe(mapping.target) if options.on_ddl == "ignore" else None
+    left_out: list[str] = []
     if there is not None:
-        schema = schema.select(name for name in schema.names if name in there.names or name in schema.key)
+        if sink.capabilities.ignores_case:
+            there = there.called(schema.names)
+        left_out = [name for name in schema.names if name not in there.names and name not in schema.key]
+        schema = schema.select(name for name in schema.names if name not in left_out)
     target = Target(mapping.target, schema, options)
     problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry)]
     if owner is not None and owner != sync.name:
@@ -187,7 +191,7 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
         problems.append(ConfigError(what, connection=sink.name, table=target.table, setting="write_mode"))
     shadow = entry is not None and entry.copy == "shadow"
     preparation = sink.inspect(sink.shadow(target) if shadow else target)
-    problems += [*preparation.problems, *_other_table(target, entry, preparation, sink.name)]
+    problems += [*preparation.problems, *_other_table(target, entry, preparation, sink)]
     position = _position(entry)
     copy: Copy | None = None
     if entry is None and mapping.start != "snapshot":
@@ -214,6 +218,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     # Without a key of its own a table can't be paged, and a part of it not be gone on from.
     consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options) or not own_key)
     warnings = [*preparation.warnings, *_schema_changes(schema, entry)]
+    if left_out:
+        warnings.append(f"the table lacks {', '.join(left_out)}, and on_ddl='ignore' adds no column: they are left out")
     rows = source.estimate(mapping.source, position)
     return TablePlan(
         source=mapping.source,
@@ -284,20 +290,20 @@ def turned_to_text(known: TableSchema | None, now: TableSchema) -> list[str]:
     ]
 
 
-def _other_table(target: Target, entry: Entry | None, preparation: Preparation, connection: str) -> Iterator[PermanentError]:
+def _other_table(target: Target, entry: Entry | None, preparation: Preparation, sink: Sink) -> Iterator[PermanentError]:
     """The ledger's position is that of a table which isn't this one: only the changes since would reach it."""
     if entry is None or (isinstance(entry.position, SnapshotPosition) and entry.position.after is None):
         return  # nothing has been copied yet
     way_out = "copy it again (tidegate resync)"
-    if (entry.target.name, entry.target.schema or target.table.schema) != (
-        target.table.name,
-        target.table.schema or entry.target.schema,
-    ):
+    before, now = entry.target, target.table
+    if sink.capabilities.ignores_case:
+        before, now = (TableName(fold(table.schema), fold(table.name)) for table in (before, now))
+    if (before.name, before.schema or now.schema) != (now.name, now.schema or before.schema):
         what = f"{target.schema.table} went to {entry.target} so far, and rows that are there won't come again; {way_out}"
-        yield ConfigError(what, connection=connection, table=target.table, setting="target")
+        yield ConfigError(what, connection=sink.name, table=target.table, setting="target")
     elif not preparation.exists and preparation.ddl:
         what = f"the table is gone, and the ledger says that it was copied, up to {entry.position}; restore it, or {way_out}"
-        yield PreflightError(what, connection=connection, table=target.table)
+        yield PreflightError(what, connection=sink.name, table=target.table)
 
 
 def _schema_changes(schema: TableSchema, entry: Entry | None) -> Sequence[str]:

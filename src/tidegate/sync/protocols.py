@@ -130,6 +130,8 @@ class Capabilities:
     """Whether several loads, of different tables, can be open at a time."""
     shadow: bool = False
     """Whether a table can be copied anew beside the old one and take its place at the end."""
+    ignores_case: bool = False
+    """Whether a column is found by a name that differs from its own in case only."""
     keeps_events: bool = False
     """Whether ``append`` keeps the events themselves among the rows, for whoever replays them."""
 

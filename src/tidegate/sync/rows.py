@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate.changes.batch import ChangeBatch, RowKind
-from tidegate.changes.schema import Column, TableName, TableSchema
+from tidegate.changes.schema import Column, TableName, TableSchema, called
 from tidegate.changes.types import canonical
 from tidegate.errors import ConfigError, EventRefused, RowRefused, SchemaError
 
@@ -85,12 +85,19 @@ def _array(name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def batches(
-    rows: Rows, table: TableName, key: Sequence[str], existing: TableSchema | None, kinds: RowKind | str, batch_rows: int
+    rows: Rows,
+    table: TableName,
+    key: Sequence[str],
+    existing: TableSchema | None,
+    kinds: RowKind | str,
+    batch_rows: int,
+    any_case: bool = False,
 ) -> Iterator[ChangeBatch]:
     """Change batches of at most ``batch_rows`` rows, the two rows of an update together.
 
     ``kinds`` is the kind of all rows, or the name of the column that says it (``+I``, ``-U``, ``+U``, ``-D`` or the names of
-    :class:`RowKind`). Columns are cast to the types that the table has; RowRefused if a value doesn't fit.
+    :class:`RowKind`). Columns are cast to the types that the table has; RowRefused if a value doesn't fit. ``any_case``: a column
+    of the table, and one of the key, is also found by a name that differs in case only.
     """
     for piece in pieces(rows):
         values = piece.table
@@ -99,7 +106,11 @@ def batches(
         else:
             codes = _codes(values, kinds, table)
             values = values.drop_columns([kinds])
-        schema, values = _fit(values, table, key, existing)
+        known, own_key = existing, key
+        if any_case:
+            known = existing.called(values.column_names) if existing is not None else None
+            own_key = [called(name, values.column_names) for name in key]
+        schema, values = _fit(values, table, own_key, known)
         batch = ChangeBatch.of(schema, values, codes, present=piece.present)
         start = 0
         while start < batch.num_rows:

@@ -84,6 +84,8 @@ class Verbs:
             existing = sink.describe(name)
             if existing is None:
                 raise SchemaError("no such table", connection=sink.name, table=name)
+            if sink.capabilities.ignores_case:
+                existing = existing.called(columns or ())
             wanted = existing.columns if columns is None else [existing.column(column) for column in columns]
             schema = pa.schema([(column.name, column.type) for column in wanted])
             return pa.Table.from_batches([batch.cast(schema) for batch in sink.read(name, columns)], schema)
@@ -149,7 +151,8 @@ class _Writer:
 
     def _load(self, lease: Lease | None, entries: Sequence[Entry]) -> WriteResult:
         result = WriteResult()
-        changes = batches(self.rows, self.table, self.key, self.existing, self.kinds, self.options.batch_rows or 100_000)
+        any_case = self.sink.capabilities.ignores_case
+        changes = batches(self.rows, self.table, self.key, self.existing, self.kinds, self.options.batch_rows or 100_000, any_case)
         first = next(changes, None)
         if first is None:
             if self.options.write_mode != "overwrite" or self.existing is None:
@@ -178,7 +181,8 @@ class _Writer:
         if self.existing is None and (self.kinds == RowKind.DELETE or self.existing_only):
             raise SchemaError("no such table", connection=self.sink.name, table=self.table)
         if self.existing is not None and self.kinds != RowKind.DELETE:
-            known = self.existing.names
+            any_case = self.sink.capabilities.ignores_case
+            known = self.existing.called(schema.names).names if any_case else self.existing.names
             if new := [name for name in schema.names if name not in known]:
                 what = f"the table has no column {', '.join(new)}"
                 raise SchemaError(what, connection=self.sink.name, table=self.table)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tidegate.providers.postgres.sink import PostgresSink
+from tidegate.providers.adbpg.names import NamingSink
+from tidegate.providers.postgres.sink import CAPABILITIES as POSTGRES_CAPABILITIES
+from tidegate.sync.protocols import Capabilities
+
+CAPABILITIES = replace(
+    POSTGRES_CAPABILITIES,
+    options={name: values for name, values in POSTGRES_CAPABILITIES.options.items() if name != "parallelism"},
+    refusals={},
+)
 
 
 def open_sink(values: Mapping[str, Any], name: str) -> AdbpgSink:
@@ -13,5 +22,7 @@ def open_sink(values: Mapping[str, Any], name: str) -> AdbpgSink:
     return AdbpgSink(values, name)
 
 
-class AdbpgSink(PostgresSink):
+class AdbpgSink(NamingSink):
     """AnalyticDB PostgreSQL: rows and ledger in one transaction, as in PostgreSQL."""
+
+    capabilities: Capabilities = CAPABILITIES

@@ -12,6 +12,7 @@ from typing import Any
 from tidegate.changes.position import from_json, to_json
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import ConfigError, LeaseLost, PreflightError, SyncBusy
+from tidegate.providers.postgres.lanes import drop_leftovers
 from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.sync.protocols import Entry, Intent, Lease
@@ -240,7 +241,7 @@ class PostgresLedger:
     # Owners of tables
 
     def claim(self, lease: Lease, targets: Sequence[TableName]) -> None:
-        """Make the sync the owner of these tables, for good.
+        """Make the sync the owner of these tables, for good; what killed runs of it left besides is removed.
 
         ConfigError naming the sync that is; LeaseLost if the fence was passed.
         """
@@ -260,6 +261,8 @@ class PostgresLedger:
                         elif owner != lease.sync:
                             what = f"belongs to the sync {owner}; two syncs on one table would undo each other's work"
                             raise ConfigError(what, connection=session.name, table=target, setting="sync")
+                with self._transaction() as session:
+                    drop_leftovers(session, self._sql, self.schema, lease)
                 return
             except DuplicateKey:
                 continue  # another sync claims at this moment: see who it is

@@ -16,6 +16,7 @@ from tidegate.changes.schema import Column, TableName
 from tidegate.errors import RowRefused, SchemaError
 from tidegate.providers.postgres.dialect import Dialect
 from tidegate.providers.postgres.encode import NUL
+from tidegate.providers.postgres.lanes import Lanes, LaneStager
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
 from tidegate.providers.postgres.quarantine import QuarantineTable
 from tidegate.providers.postgres.session import Session
@@ -33,7 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class PostgresLoad:
-    """Writes in one transaction of ``session``, which it gives back by calling ``done`` once it is over."""
+    """Writes in one transaction of ``session``, which it gives back by calling ``done`` once it is over.
+
+    ``lanes``: how other connections bring rows for it; None outside a sync.
+    """
 
     def __init__(
         self,
@@ -43,14 +47,16 @@ class PostgresLoad:
         lease: Lease | None,
         window: Window | None,
         done: Callable[[], None],
+        lanes: Lanes | None = None,
     ) -> None:
         self._done, self._over = done, False
+        self._lanes = lanes
         self._session, self._dialect, self._ledger = session, dialect, ledger
         self._lease = lease
         self._sync = lease.sync if lease is not None else ""
         starts = window is None or any(isinstance(at, SnapshotPosition) and at.after is None for at in window.after.values())
         self._copy_starts = starts
-        self._stagers: dict[Method, Stager] = {}
+        self._stagers: dict[tuple[Method, int], Stager] = {}
         self._writers: dict[TableName, TableWriter] = {}
         self._quarantines: dict[TableName, QuarantineTable] = {}
 
@@ -125,15 +131,19 @@ class PostgresLoad:
         except BaseException:
             self.abort()
             raise
-        self._over = True
-        self._done()
+        self._finish()
 
     def abort(self) -> None:
         """Give up: nothing was written. Doesn't raise."""
         if not self._over:
-            self._over = True
             self._session.rollback()
-            self._done()
+            self._finish()
+
+    def _finish(self) -> None:
+        self._over = True
+        if self._lanes is not None:
+            self._lanes.drop(self._session, self._dialect.sql)
+        self._done()
 
     # Refused rows
 
@@ -215,14 +225,20 @@ class PostgresLoad:
             seen = seen_table(self._ledger.schema, self._sync, target.table)
             earlier = writer
             plan = self._dialect.strategy(target, table, self._session.name)
-            stager = self._stager(target.options.method or "copy")
+            stager = self._stager(target.options.method or "copy", target.options.parallelism or 1)
             writer = self._dialect.writer(self._session, self._dialect.sql, stager, target, table, plan, seen)
             if earlier is not None:
                 writer.opened = earlier.opened
             self._writers[target.table] = writer
         return writer
 
-    def _stager(self, method: Method) -> Stager:
-        if method not in self._stagers:
-            self._stagers[method] = self._dialect.stager(self._session, self._dialect.sql, method)
-        return self._stagers[method]
+    def _stager(self, method: Method, parallelism: int) -> Stager:
+        # The temporary tables of a method are one stager's, whatever the number of lanes.
+        stager = self._stagers.get((method, 1))
+        if stager is None:
+            stager = self._stagers[method, 1] = self._dialect.stager(self._session, self._dialect.sql, method)
+        if parallelism == 1 or method != "copy" or self._lanes is None:
+            return stager
+        if (method, parallelism) not in self._stagers:
+            self._stagers[method, parallelism] = LaneStager(stager, self._dialect.sql, self._lanes, parallelism)
+        return self._stagers[method, parallelism]

@@ -34,6 +34,11 @@ def shadow_table(table: TableName) -> TableName:
     return TableName(table.schema, name)
 
 
+def is_shadow_name(table: TableName) -> bool:
+    """Whether the name is one that :func:`shadow_table` makes."""
+    return table.name.endswith(_SUFFIX)
+
+
 def made_name(table: TableName, number: int) -> str:
     """What an index of the shadow of ``table`` is called until it takes the name of the old table's."""
     return f"tidegate_{_digest(table)[:16]}_{number}"

@@ -13,8 +13,10 @@ from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import SchemaError
 from tidegate.providers.postgres.dialect import POSTGRES, Dialect
 from tidegate.providers.postgres.inspection import Inspector
+from tidegate.providers.postgres.lanes import Lanes
 from tidegate.providers.postgres.ledger import PostgresLedger
 from tidegate.providers.postgres.load import PostgresLoad
+from tidegate.providers.postgres.pool import Pool
 from tidegate.providers.postgres.reader import read_table
 from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session, connect
 from tidegate.providers.postgres.shadow import ShadowTarget, is_shadow, shadow_target
@@ -36,7 +38,7 @@ CAPABILITIES = Capabilities(
         "parallelism": (1,),
     },
     refusals={
-        "parallelism": "a window is one transaction, which belongs to one connection: COPY takes its rows in one stream",
+        "parallelism": "on one machine several COPYs into staging were measured no faster than one: the merge takes the time",
     },
     defaults={
         "method": "copy",
@@ -67,14 +69,13 @@ class PostgresSink:
     capabilities: Capabilities = CAPABILITIES
     plain: ClassVar[Dialect] = POSTGRES
     """What every server of the system understands: the ledger is kept in it."""
+    loads: type[PostgresLoad] = PostgresLoad
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values, self._name = values, name
-        self._idle: list[Session] = []
-        self._busy: set[Session] = set()
+        self._pool = self.pool()
         self._default_schema: str | None = None
         self._schema_lock = threading.Lock()
-        self._pool_lock = threading.Lock()
         self._ledger = PostgresLedger(self.connect, self.plain.sql, values["ledger_schema"], values["login"], self.resolve)
 
     @property
@@ -89,6 +90,10 @@ class PostgresSink:
         """A new connection."""
         return connect(self._values, self._name)
 
+    def pool(self) -> Pool:
+        """Where loads and inspections get their connections; the ledger has one of its own besides."""
+        return Pool(self.connect, self._name)
+
     def dialect(self, session: Session) -> Dialect:
         """How the server at the other end is spoken to; asked once a load or inspection, which may probe it."""
         return self.plain
@@ -99,11 +104,12 @@ class PostgresSink:
             return table
         with self._schema_lock:
             if self._default_schema is None:
-                session = self.connect()
+                session = self._take()
                 try:
                     self._default_schema = session.value("SELECT current_schema()")
                 finally:
-                    session.close()
+                    session.rollback()
+                    self._give_back(session)
             if self._default_schema is None:
                 what = "has no schema, and no schema of the search path exists: write schema.table"
                 raise SchemaError(what, connection=self._name, table=table)
@@ -111,9 +117,10 @@ class PostgresSink:
 
     def describe(self, table: TableName) -> TableSchema | None:
         """The table as it is, its primary key as the key; None if there is none."""
+        resolved = self.resolve(table)
         session = self._take()
         try:
-            found = self.dialect(session).catalog.table(session, self.resolve(table))
+            found = self.dialect(session).catalog.table(session, resolved)
         finally:
             session.rollback()
             self._give_back(session)
@@ -177,39 +184,42 @@ class PostgresSink:
     ) -> PostgresLoad:
         """Open a load: a transaction on a connection that is the load's own until it is committed or aborted."""
         session = self._take()
-        return PostgresLoad(session, self.dialect(session), self._ledger, lease, window, done=lambda: self._give_back(session))
+        try:
+            dialect = self.dialect(session)
+        except BaseException:
+            session.rollback()
+            self._give_back(session)
+            raise
+        return self.loads(session, dialect, self._ledger, lease, window, lambda: self._give_back(session), self._lanes(lease))
+
+    def _lanes(self, lease: Lease | None) -> Lanes | None:
+        """How other connections bring rows for a load, where ``parallelism`` isn't refused; none outside a sync."""
+        if lease is None or "parallelism" in self.capabilities.options:
+            return None
+        return Lanes(self._ledger.schema, lease, self._pool.take_free, self._give_back)
 
     def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The table's rows in canonical types, in no order, on a connection of its own.
 
         SchemaError for a table or a column that isn't there.
         """
-        session = self.connect()
+        table = self.resolve(table)
+        session = self._take()
         try:
             dialect = self.dialect(session)
-            yield from read_table(session, dialect.sql, dialect.catalog, self.resolve(table), columns)
+            yield from read_table(session, dialect.sql, dialect.catalog, table, columns)
         finally:
             session.close()
+            self._give_back(session)
 
     def close(self) -> None:
         """Close the connections; what was not committed is undone."""
-        for session in (*self._idle, *self._busy):
-            session.close()
-        self._idle, self._busy = [], set()
+        self._pool.close()
         self._ledger.close()
 
     def _take(self) -> Session:
         """A connection that nobody else uses: a load's transaction must see no other's rollback."""
-        with self._pool_lock:
-            session = self._idle.pop() if self._idle else None
-        session = session or self.connect()
-        with self._pool_lock:
-            self._busy.add(session)
-        return session
+        return self._pool.take()
 
     def _give_back(self, session: Session) -> None:
-        with self._pool_lock:
-            if session in self._busy:
-                self._busy.discard(session)
-                if not session.closed:
-                    self._idle.append(session)
+        self._pool.give_back(session)

@@ -200,11 +200,22 @@ class PostgresSql:
         """The keys that a copy brought. A logged table: the server empties unlogged ones after a crash."""
         return f"CREATE TABLE IF NOT EXISTS {self.table(seen)} AS SELECT {self.names(key)} FROM {self.table(table)} WHERE false"
 
+    def create_lane(self, lane: TableName, table: TableName, columns: Sequence[str]) -> str:
+        """A staging table that another connection reads. UNLOGGED: a server that loses its rows loses the load that needs them."""
+        return f"CREATE UNLOGGED TABLE {self.table(lane)} AS SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
+
+    def together(self, items: Sequence[str], columns: Sequence[str]) -> str:
+        """Several FROM items named ``s`` as one of that name."""
+        return f"({' UNION ALL '.join(f'SELECT {self.names(columns)} FROM {item}' for item in items)}) AS s"
+
     def empty_staging(self, stage: str) -> str:
         return f"TRUNCATE {self.name(stage)}"
 
     def analyze(self, stage: str, columns: Sequence[str]) -> str:
-        return f"ANALYZE {self.name(stage)} ({self.names(columns)})"
+        return self.analyze_table(TableName("", stage), columns)
+
+    def analyze_table(self, table: TableName, columns: Sequence[str]) -> str:
+        return f"ANALYZE {self.table(table)} ({self.names(columns)})"
 
     def copy_in(self, table: TableName, columns: Sequence[str]) -> str:
         return f"COPY {self.table(table)} ({self.names(columns)}) FROM STDIN WITH (FORMAT csv)"

@@ -22,8 +22,11 @@ PAGE_ROWS = 1000
 class Stager(Protocol):
     """How rows get to the server, in the transaction of one load. Counts the bytes and the loads that it took."""
 
-    bytes: int
-    loads: int
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def loads(self) -> int: ...
 
     def sources(self, table: CatalogTable, rows: pa.Table, key: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
         """The rows as FROM items named ``s``, each with its number of rows, each good until the next is asked for.

@@ -285,13 +285,14 @@ FROM pg_catalog.pg_class c LEFT JOIN tidegate_sandbox.storage s ON s.relation = 
 """
 
 # The row of relstorage is there for those who look it up.
+# PostgreSQL 18 has no attcacheoff.
 _ATTRIBUTE = """
 CREATE OR REPLACE VIEW tidegate_sandbox.pg_attribute AS
-SELECT attrelid, attname, atttypid, attstattarget, attlen, attnum, attndims, attcacheoff, atttypmod, attbyval, attstorage, attalign,
+SELECT attrelid, attname, atttypid, attstattarget, attlen, attnum, attndims, -1 AS attcacheoff, atttypmod, attbyval, attstorage, attalign,
        attnotnull, atthasdef, attisdropped, attislocal, attinhcount, attcollation, attacl, attoptions, attfdwoptions
 FROM pg_catalog.pg_attribute
 UNION ALL
-SELECT attrelid, 'relstorage', atttypid, attstattarget, attlen, 1600, attndims, attcacheoff, atttypmod, attbyval, attstorage,
+SELECT attrelid, 'relstorage', atttypid, attstattarget, attlen, 1600, attndims, -1, atttypmod, attbyval, attstorage,
        attalign, attnotnull, atthasdef, attisdropped, attislocal, attinhcount, attcollation, attacl, attoptions, attfdwoptions
 FROM pg_catalog.pg_attribute WHERE attrelid = 'pg_catalog.pg_class'::regclass AND attname = 'relkind'
 """

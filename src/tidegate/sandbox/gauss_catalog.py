@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from tidegate.sandbox.gauss_refusals import UNKNOWN_SETTINGS
 from tidegate.sandbox.sqltext import literal
 
 SCHEMA = "tidegate_sandbox"
 
-RELATIONS = frozenset({"pg_database", "pgxc_class"})
+RELATIONS = frozenset({"pg_database", "pg_settings", "pgxc_class"})
 """Catalogs that have a stand-in in our schema."""
 
 _CATALOGS = """
@@ -19,10 +22,13 @@ CREATE OR REPLACE FUNCTION tidegate_sandbox.version() RETURNS text LANGUAGE sql 
 CREATE OR REPLACE VIEW tidegate_sandbox.pg_database AS
 SELECT *, {compatibility}::name AS datcompatibility FROM pg_catalog.pg_database
 ;
+CREATE OR REPLACE VIEW tidegate_sandbox.pg_settings AS
+SELECT * FROM pg_catalog.pg_settings WHERE name NOT IN ({hidden})
+;
 CREATE TABLE IF NOT EXISTS tidegate_sandbox.pgxc_class
   (pcrelid oid PRIMARY KEY, pclocatortype "char", pchashalgorithm int2, pchashbuckets int2, pcattnum int2vector, pgroup name)
 ;
-GRANT SELECT ON tidegate_sandbox.pg_database, tidegate_sandbox.pgxc_class TO PUBLIC
+GRANT SELECT ON tidegate_sandbox.pg_database, tidegate_sandbox.pg_settings, tidegate_sandbox.pgxc_class TO PUBLIC
 """
 
 _DISTRIBUTE = """
@@ -128,9 +134,14 @@ _QUIET = "SET LOCAL client_min_messages = warning"
 
 def bootstrap(version: str, compatibility: str, *, distributed: bool) -> list[str]:
     """The statements that give a database GaussDB's catalogs and its compatibility."""
+    given = {
+        "version": literal(version),
+        "compatibility": literal(compatibility),
+        "hidden": ", ".join(map(literal, sorted(UNKNOWN_SETTINGS))),
+    }
     scripts = [
         _QUIET,
-        _CATALOGS.replace("{version}", literal(version)).replace("{compatibility}", literal(compatibility)),
+        re.sub(r"\{(version|compatibility|hidden)\}", lambda found: given[found[1]], _CATALOGS),
         _CLEAN,
     ]
     if distributed:

@@ -208,15 +208,14 @@ class Sandbox:
             return minor, dict(zip(words_given[::2], words_given[1::2], strict=False))
 
     def _cancel(self, body: bytes) -> None:
-        with contextlib.suppress(OSError), socket.create_connection((self.upstream.host, self.upstream.port), 10) as sock:
+        with contextlib.suppress(OSError), _dial(self.upstream) as sock:
             sock.sendall(struct.pack("!i", len(body) + 4) + body)
             sock.recv(1)
 
     def _connect(self, parameters: Mapping[str, str], channels: list[Channel]) -> Channel:
         """A connection upstream, past the authentication."""
-        sock = socket.create_connection((self.upstream.host, self.upstream.port), HANDSHAKE_SECONDS)
+        sock = _dial(self.upstream)
         sock.settimeout(None)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         channel = Channel(sock)
         channels.append(channel)
         pairs = [word for name, value in parameters.items() if name for word in (name, value)]
@@ -277,3 +276,15 @@ def _shut(sock: socket.socket) -> None:
     """Wake whoever waits on this socket; its owner closes it."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def _dial(upstream: Upstream) -> socket.socket:
+    """A socket to the server behind; a host that begins with / is the folder of its Unix socket, as in libpq."""
+    if upstream.host.startswith("/"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(HANDSHAKE_SECONDS)
+        sock.connect(f"{upstream.host}/.s.PGSQL.{upstream.port}")
+        return sock
+    sock = socket.create_connection((upstream.host, upstream.port), HANDSHAKE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from tidegate.providers.gaussdb.catalog import GaussdbCatalog
 from tidegate.providers.gaussdb.probe import Server, probe
@@ -40,7 +40,7 @@ class GaussdbSink(PostgresSink):
     """GaussDB: rows and ledger in one transaction, as in PostgreSQL."""
 
     capabilities: Capabilities = CAPABILITIES
-    plain: ClassVar[Dialect] = Dialect(GaussdbSql(), GaussdbCatalog())
+    plain: Dialect = Dialect(GaussdbSql(), GaussdbCatalog())
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         super().__init__(values, name)

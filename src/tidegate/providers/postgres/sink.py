@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import pyarrow as pa
 
@@ -67,7 +67,7 @@ class PostgresSink:
     """
 
     capabilities: Capabilities = CAPABILITIES
-    plain: ClassVar[Dialect] = POSTGRES
+    plain: Dialect = POSTGRES
     """What every server of the system understands: the ledger is kept in it."""
     loads: type[PostgresLoad] = PostgresLoad
 

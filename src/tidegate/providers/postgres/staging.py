@@ -87,7 +87,7 @@ class _Staged(_Base):
         stage = self._stages.get((table.name, columns))
         if stage is None:
             stage = f"tidegate_stage_{next(self._numbers)}"
-            self._session.run(self._sql.create_staging(stage, table.name, columns), table=table.name)
+            self._session.run(self._create(stage, table, columns), table=table.name)
             self._stages[table.name, columns] = stage
         else:
             self._session.run(self._sql.empty_staging(stage))
@@ -96,6 +96,9 @@ class _Staged(_Base):
             # Without statistics a join against a temporary table can take the planner's worst guess.
             self._session.run(self._sql.analyze(stage, key))
         yield self._sql.staged(stage), rows.num_rows
+
+    def _create(self, stage: str, table: CatalogTable, columns: Sequence[str]) -> str:
+        return self._sql.create_staging(stage, table.name, columns)
 
     def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
         raise AssertionError("a stage is filled by COPY or by INSERT")

@@ -39,30 +39,32 @@ def strategy(target: Target, table: CatalogTable | None, connection: str) -> Str
     others = table.other_uniques(target.key) if table is not None else ()
     if indexed and not others:
         return Strategy("INSERT … ON CONFLICT")
-    assert table is not None
-    why = (
-        f"unique indexes besides the key ({', '.join(unique.name for unique in others)})"
-        if others
-        else "no unique index on the key"
-    )
+    if others:
+        names = ", ".join(unique.name for unique in others)
+        return replaced(target, table, connection, f"there are unique indexes besides the key ({names})", "drop them", others=True)
+    fix = f"CREATE UNIQUE INDEX on ({', '.join(target.key)})"
+    return replaced(target, table, connection, "there is no unique index on the key", fix)
+
+
+def replaced(target: Target, table: CatalogTable | None, connection: str, why: str, fix: str, *, others: bool = False) -> Strategy:
+    """Touched rows are deleted and inserted anew. ``why`` goes on after "since"; ``others``: other unique indexes can be met."""
     return Strategy(
-        f"DELETE and INSERT, since there are {why}" if others else f"DELETE and INSERT, since there is {why}",
+        f"DELETE and INSERT, since {why}",
         in_place=False,
-        needs_consistent=bool(others),
-        problems=tuple(_replacing(target, table, connection, why, bool(others))),
+        needs_consistent=others,
+        problems=tuple(_replacing(target, table, connection, why, fix, others)),
     )
 
 
-def _replacing(target: Target, table: CatalogTable, connection: str, why: str, others: bool) -> list[ConfigError]:
+def _replacing(target: Target, table: CatalogTable | None, connection: str, why: str, fix: str, others: bool) -> list[ConfigError]:
     """What deleting and inserting anew can't do."""
     options = target.options
-    indexes = "drop them" if others else f"CREATE UNIQUE INDEX on ({', '.join(target.key)})"
 
     def problem(what: str, setting: str | None) -> ConfigError:
         return ConfigError(
-            f"the table has {why}, so touched rows are deleted and inserted anew, and {what}; {indexes}",
+            f"{why}, so touched rows are deleted and inserted anew, and {what}; {fix}",
             connection=connection,
-            table=table.name,
+            table=target.table,
             setting=setting,
         )
 
@@ -70,7 +72,8 @@ def _replacing(target: Target, table: CatalogTable, connection: str, why: str, o
     if options.rules != Rules(delete_mode=options.delete_mode) or options.delete_mode == "soft":
         settings = "conflict_mode, columns, version_column, ignore_nulls, delete_mode"
         found.append(problem("that needs plain upserts of full rows", settings))
-    missing = [column.name for column in table.columns if column.name not in target.schema.names and not column.generated]
+    columns = table.columns if table is not None else ()
+    missing = [column.name for column in columns if column.name not in target.schema.names and not column.generated]
     if missing:
         found.append(problem(f"the values of {', '.join(missing)}, which the source doesn't have, would be lost", None))
     if others and options.on_error != "fail":

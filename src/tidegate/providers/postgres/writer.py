@@ -127,9 +127,12 @@ class TableWriter:
         if replaces and mode == "upsert" and "remembers" not in self.opened:
             if copy_starts:
                 self._session.run(self._sql.drop_table(self.seen))
-            self._session.run(self._sql.create_seen(self.seen, self.table.name, self.target.key))
+            self._create_seen()
             self.opened.add("remembers")
         return result
+
+    def _create_seen(self) -> None:
+        self._session.run(self._sql.create_seen(self.seen, self.table.name, self.target.key))
 
     # All rows at once
 

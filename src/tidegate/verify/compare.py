@@ -37,11 +37,13 @@ class Difference:
         return ", ".join(parts)
 
 
-def compare(expected: pa.Table, actual: pa.Table, key: Sequence[str]) -> Difference:
+def compare(expected: pa.Table, actual: pa.Table, key: Sequence[str], *, empty_is_null: bool = False) -> Difference:
     """How ``actual`` differs from ``expected``, by key and in the columns of ``expected``. NULL equals NULL, NaN equals NaN.
 
     Columns are compared as values of the expected type: a smallint that holds a TINYINT is equal to it. SchemaError if a column is
     missing, a value doesn't fit the expected type, or a key stands twice on one side.
+
+    ``empty_is_null``: outside the key an empty text equals NULL, as in a database that stores it so.
     """
     if missing := [name for name in expected.column_names if name not in actual.column_names]:
         raise SchemaError(f"columns that are missing: {', '.join(missing)}")
@@ -57,7 +59,10 @@ def compare(expected: pa.Table, actual: pa.Table, key: Sequence[str]) -> Differe
     differs = np.zeros(len(at_left), dtype=bool)
     columns = {}
     for name in expected.column_names:
-        unequal = _unequal(expected.column(name).take(pa.array(at_left)), actual.column(name).take(pa.array(at_right)))
+        left_values, right_values = expected.column(name).take(pa.array(at_left)), actual.column(name).take(pa.array(at_right))
+        if empty_is_null and pa.types.is_string(left_values.type):
+            left_values, right_values = _nulled(left_values), _nulled(right_values)
+        unequal = _unequal(left_values, right_values)
         if unequal.any():
             columns[name] = int(unequal.sum())
             differs |= unequal
@@ -69,6 +74,10 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"column {field.name} holds {column.type} values that {field.type} can't") from error
+
+
+def _nulled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
 
 
 def _unequal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

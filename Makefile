@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVERS := .test-servers
 TESTS ?= tests
+# What the demo writes into: postgres, gaussdb or adbpg.
+SINK ?= postgres
 # The servers are there once `make test-servers` ran, so a missing one is a failure and not a skip.
 PYTEST := TIDEGATE_REQUIRE_SERVERS=1 $(BIN)/python -m pytest
 
@@ -13,11 +15,11 @@ PYTEST := TIDEGATE_REQUIRE_SERVERS=1 $(BIN)/python -m pytest
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/demo ## Replay a recorded MySQL CDC snapshot into an embedded PostgreSQL, by Airflow
-	@$(BIN)/python demo/run.py
+demo: $(VENV)/demo ## Replay a recorded MySQL CDC snapshot by Airflow, into an embedded PostgreSQL or SINK=gaussdb|adbpg
+	@$(BIN)/python -m demo.run --sink $(SINK)
 
 demo-page: $(VENV)/demo ## The demo's DAG on its schedule, with Airflow's page on http://localhost:8080
-	@$(BIN)/python demo/run.py --serve
+	@$(BIN)/python -m demo.run --sink $(SINK) --serve
 
 test: $(VENV)/dev test-servers ## Install what the tests need and run them all
 	@$(PYTEST) -n 2 --dist loadgroup -m "not soak" $(TESTS)
@@ -50,7 +52,7 @@ $(VENV)/uv:
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv && touch $@
 
 $(VENV)/demo: $(VENV)/uv pyproject.toml requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,mysql,postgres]' --group demo && touch $@
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,mysql,postgres,gaussdb,adbpg]' --group demo && touch $@
 
 $(VENV)/dev: $(VENV)/uv pyproject.toml requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,dagster,mysql,postgres,gaussdb,adbpg,fast]' --group dev && touch $@ $(VENV)/demo

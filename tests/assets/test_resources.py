@@ -7,9 +7,11 @@ import dagster as dg
 import pytest
 
 from tidegate.assets import (
+    AdbpgResource,
     BinlogFilesResource,
     CdcFilesResource,
     ChangeFilesResource,
+    GaussdbResource,
     MysqlResource,
     PostgresResource,
     TidegateResource,
@@ -21,6 +23,8 @@ pytestmark = pytest.mark.dagster
 RESOURCES: list[type[TidegateResource]] = [
     MysqlResource,
     PostgresResource,
+    GaussdbResource,
+    AdbpgResource,
     ChangeFilesResource,
     CdcFilesResource,
     BinlogFilesResource,

@@ -3,9 +3,11 @@
 from tidegate.assets.doctor import build_doctor_checks
 from tidegate.assets.io_manager import TidegateIOManager
 from tidegate.assets.resources import (
+    AdbpgResource,
     BinlogFilesResource,
     CdcFilesResource,
     ChangeFilesResource,
+    GaussdbResource,
     MysqlResource,
     PostgresResource,
     TidegateResource,
@@ -13,9 +15,11 @@ from tidegate.assets.resources import (
 from tidegate.assets.sync import TableTranslator, tidegate_assets
 
 __all__ = [
+    "AdbpgResource",
     "BinlogFilesResource",
     "CdcFilesResource",
     "ChangeFilesResource",
+    "GaussdbResource",
     "MysqlResource",
     "PostgresResource",
     "TableTranslator",

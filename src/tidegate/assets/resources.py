@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import Field
 
+from tidegate.providers.adbpg import connection as adbpg
 from tidegate.providers.binlogfiles import connection as binlogfiles
 from tidegate.providers.cdcfiles import connection as cdcfiles
 from tidegate.providers.changefiles import connection as changefiles
+from tidegate.providers.gaussdb import connection as gaussdb
 from tidegate.providers.mysql import connection as mysql
 from tidegate.providers.postgres import connection as postgres
 from tidegate.providers.probe import probe
@@ -107,6 +109,55 @@ class PostgresResource(TidegateResource):
     lock_timeout: int = _declared(postgres.SYSTEM, "lock_timeout")
     application_name: str = _declared(postgres.SYSTEM, "application_name")
     options: str = _declared(postgres.SYSTEM, "options")
+
+
+class GaussdbResource(TidegateResource):
+    """GaussDB or openGauss, as a target."""
+
+    system: ClassVar[System] = gaussdb.SYSTEM
+
+    host: str = _declared(gaussdb.SYSTEM, "host")
+    port: int = _declared(gaussdb.SYSTEM, "port")
+    login: str = _declared(gaussdb.SYSTEM, "login")
+    password: str = _declared(gaussdb.SYSTEM, "password")
+    database: str = _declared(gaussdb.SYSTEM, "database")
+    ledger_schema: str = _declared(gaussdb.SYSTEM, "ledger_schema")
+    sslmode: str = _declared(gaussdb.SYSTEM, "sslmode")
+    sslrootcert: str = _declared(gaussdb.SYSTEM, "sslrootcert")
+    sslcert: str = _declared(gaussdb.SYSTEM, "sslcert")
+    sslkey: str = _declared(gaussdb.SYSTEM, "sslkey")
+    connect_timeout: int = _declared(gaussdb.SYSTEM, "connect_timeout")
+    statement_timeout: int = _declared(gaussdb.SYSTEM, "statement_timeout")
+    lock_timeout: int = _declared(gaussdb.SYSTEM, "lock_timeout")
+    application_name: str = _declared(gaussdb.SYSTEM, "application_name")
+    options: str = _declared(gaussdb.SYSTEM, "options")
+    driver: str = _declared(gaussdb.SYSTEM, "driver")
+    empty_string: str = _declared(gaussdb.SYSTEM, "empty_string")
+
+
+class AdbpgResource(TidegateResource):
+    """AnalyticDB PostgreSQL, as a target."""
+
+    system: ClassVar[System] = adbpg.SYSTEM
+
+    host: str = _declared(adbpg.SYSTEM, "host")
+    port: int = _declared(adbpg.SYSTEM, "port")
+    login: str = _declared(adbpg.SYSTEM, "login")
+    password: str = _declared(adbpg.SYSTEM, "password")
+    database: str = _declared(adbpg.SYSTEM, "database")
+    ledger_schema: str = _declared(adbpg.SYSTEM, "ledger_schema")
+    sslmode: str = _declared(adbpg.SYSTEM, "sslmode")
+    sslrootcert: str = _declared(adbpg.SYSTEM, "sslrootcert")
+    sslcert: str = _declared(adbpg.SYSTEM, "sslcert")
+    sslkey: str = _declared(adbpg.SYSTEM, "sslkey")
+    connect_timeout: int = _declared(adbpg.SYSTEM, "connect_timeout")
+    statement_timeout: int = _declared(adbpg.SYSTEM, "statement_timeout")
+    lock_timeout: int = _declared(adbpg.SYSTEM, "lock_timeout")
+    application_name: str = _declared(adbpg.SYSTEM, "application_name")
+    options: str = _declared(adbpg.SYSTEM, "options")
+    default_schema: str = _declared(adbpg.SYSTEM, "default_schema")
+    case_sensitive: bool = _declared(adbpg.SYSTEM, "case_sensitive")
+    connection_max_active: int = _declared(adbpg.SYSTEM, "connection_max_active")
 
 
 class ChangeFilesResource(TidegateResource):

@@ -1,0 +1,40 @@
+"""Three MySQL tables into GaussDB or openGauss, every five minutes: first a copy, from then on what changed.
+
+Two connections are needed (Admin → Connections, or as environment variables):
+
+``shop_mysql``
+    the source: of type MySQL CDC, or a MySQL connection that is there already; or a folder of change files.
+``gaussdb_warehouse``
+    the target: of type GaussDB, port 8000 unless the instance has another. The SHA256 login needs nothing beside
+    ``tidegate[gaussdb]``; several hosts, comma separated, are tried until one answers that takes writes.
+
+A database with A compatibility stores '' as NULL. The connection's ``empty_string`` decides about it: ``null`` lets it, ``space``
+writes one blank, ``refuse`` gives such a row to ``on_error``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+
+from tidegate.operators import TidegateSyncOperator
+
+with DAG(
+    dag_id="mysql_cdc_to_gaussdb",
+    description="Keeps ods.customers, ods.orders and ods.order_items in GaussDB in step with the shop.",
+    schedule=timedelta(minutes=5),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,  # a run brings everything since the last one: there is nothing to catch up on
+    max_active_runs=1,  # a second run at a time would only wait for the first
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},  # for what passes by itself; mistakes fail at once
+    tags=["tidegate"],
+) as dag:
+    TidegateSyncOperator(
+        task_id="shop_to_ods",
+        sync="shop_to_ods",
+        source_conn_id="shop_mysql",
+        tables=["shop.customers", "shop.orders", "shop.order_items"],
+        sink_conn_id="gaussdb_warehouse",
+        schema="ods",
+    )

@@ -9,6 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from tidegate.changes.schema import TableName
+from tidegate.providers.postgres.binary import BinaryReader, binary_reader
 from tidegate.providers.postgres.catalog import CatalogTable
 from tidegate.providers.postgres.encode import CsvReader, text_rows
 from tidegate.providers.postgres.session import Session
@@ -31,7 +32,7 @@ class Stager(Protocol):
         ``key``: the columns by which the statement joins; none if it doesn't join.
         """
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
         """Insert the rows, in their order, as they are."""
 
     def made(self) -> Made:
@@ -88,39 +89,53 @@ class _Staged(_Base):
             self._stages[table.name, columns] = stage
         else:
             self._session.run(self._sql.empty_staging(stage))
-        self._fill(TableName("", stage), rows, table.name)
+        self._fill(TableName("", stage), rows, table)
         if key:
             # Without statistics a join against a temporary table can take the planner's worst guess.
             self._session.run(self._sql.analyze(stage, key))
         yield self._sql.staged(stage), rows.num_rows
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
+        """Put the rows into ``into``, whose columns have the types of ``table``'s."""
         raise AssertionError("a stage is filled by COPY or by INSERT")
 
 
 class CopyStager(_Staged):
     """``method='copy'``."""
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._fill(table, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._fill(table.name, rows, table)
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
         if rows.num_rows == 0:
             return
-        reader = CsvReader(rows)
-        self._session.copy_in(self._sql.copy_in(stage, rows.column_names), reader, table=table)
+        statement, reader = self._copy(into, rows, table)
+        self._session.copy_in(statement, reader, table=table.name)
         self.bytes += reader.bytes
         self.loads += 1
+
+    def _copy(self, into: TableName, rows: pa.Table, table: CatalogTable) -> tuple[str, CsvReader | BinaryReader]:
+        return self._sql.copy_in(into, rows.column_names), CsvReader(rows)
+
+
+class BinaryCopyStager(CopyStager):
+    """``method='copy'`` in the binary format where rows and table allow it, for a server whose binary forms are PostgreSQL's."""
+
+    def _copy(self, into: TableName, rows: pa.Table, table: CatalogTable) -> tuple[str, CsvReader | BinaryReader]:
+        reader = binary_reader(rows, table)
+        if reader is None:
+            return super()._copy(into, rows, table)
+        return self._sql.copy_in_binary(into, rows.column_names), reader
 
 
 class InsertStager(_Staged):
     """``method='insert'``."""
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._insert(table, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._insert(table.name, rows, table.name)
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
-        self._insert(stage, rows, table)
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
+        self._insert(into, rows, table.name)
 
 
 class InlineStager(_Base):
@@ -132,8 +147,8 @@ class InlineStager(_Base):
         for page in self._pages(rows):
             yield self._sql.inline(columns, page), len(page)
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._insert(table, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._insert(table.name, rows, table.name)
 
 
 STAGERS: dict[Method, type[CopyStager] | type[InsertStager] | type[InlineStager]] = {
@@ -141,3 +156,8 @@ STAGERS: dict[Method, type[CopyStager] | type[InsertStager] | type[InlineStager]
     "insert": InsertStager,
     "upsert": InlineStager,
 }
+
+
+def postgres_stager(session: Session, sql: PostgresSql, method: Method) -> Stager:
+    """PostgreSQL's own: COPY in the binary format. A system of its family is given CSV, whose meaning it is sure to share."""
+    return (BinaryCopyStager if method == "copy" else STAGERS[method])(session, sql)

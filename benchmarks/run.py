@@ -7,8 +7,8 @@ read
     a first copy read and thrown away, against ``mariadb --batch --quick`` of the same table
 end-to-end
     a first copy into PostgreSQL, against psql's ``\\copy`` of a ready CSV file into the same table
-upsert
-    rows of which half are present, against COPY into a temporary table and one INSERT … ON CONFLICT
+load, upsert, microbatch, airflow
+    writing alone, against the bare statements and what people use instead (:mod:`benchmarks.load`)
 decode
     changes read from the binlog into Arrow, against mysql-replication and ``mariadb-binlog -v`` (:mod:`benchmarks.decode`)
 memory
@@ -29,14 +29,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmarks import decode
+from benchmarks.load import LoadBench
 from tests.servers import MySqlServer, PostgresServer, start_mariadb, start_postgres
 
 PAIRS = 3
+CASES = ("read", "end-to-end", "load", "upsert", "microbatch", "airflow", "decode", "memory")
+WRITING = {"load", "upsert", "microbatch", "airflow"}
+"""Cases that need PostgreSQL alone."""
 TABLE = """
 CREATE TABLE bench.orders (
     id BIGINT PRIMARY KEY, customer INT NOT NULL, name VARCHAR(40), total DECIMAL(12,2), at DATETIME(6), day DATE,
@@ -57,33 +62,38 @@ FROM bench_seq.seq_1_to_{rows}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "cases", nargs="*", metavar="case", help="read, end-to-end, upsert, decode, memory; default: all but the last"
-    )
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"{', '.join(CASES)}; default: all but the last")
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    cases = arguments.cases or ["read", "end-to-end", "upsert", "decode"]
-    if unknown := set(cases) - {"read", "end-to-end", "upsert", "decode", "memory"}:
+    cases = arguments.cases or list(CASES[:-1])
+    if unknown := set(cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         os.chmod(folder, 0o755)
-        mariadb = start_mariadb("--innodb-buffer-pool-size=1G")
-        postgres = start_postgres("-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB")
-        try:
+        with ExitStack() as stack:
+            postgres = start_postgres("-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB")
+            stack.callback(postgres.stop)
+            mariadb = None
+            if set(cases) - WRITING:
+                mariadb = start_mariadb("--innodb-buffer-pool-size=1G")
+                stack.callback(mariadb.stop)
             bench = Bench(mariadb, postgres, Path(folder), arguments.rows)
-            bench.fill(arguments.rows)
+            if mariadb is not None:
+                bench.fill(arguments.rows)
             for case in cases:
                 getattr(bench, case.replace("-", "_"))()
-        finally:
-            mariadb.stop()
-            postgres.stop()
 
 
 class Bench:
-    """The cases, over two running servers."""
+    """The cases, over running servers. ``mariadb`` may be None for those of :data:`WRITING`."""
 
-    def __init__(self, mariadb: MySqlServer, postgres: PostgresServer, folder: Path, rows: int) -> None:
-        self.mariadb, self.postgres, self.folder, self.rows = mariadb, postgres, folder, rows
+    def __init__(self, mariadb: MySqlServer | None, postgres: PostgresServer, folder: Path, rows: int) -> None:
+        self._mariadb, self.postgres, self.folder, self.rows = mariadb, postgres, folder, rows
+
+    @property
+    def mariadb(self) -> MySqlServer:
+        assert self._mariadb is not None
+        return self._mariadb
 
     def fill(self, rows: int) -> None:
         print(f"filling {rows:,} rows ...", flush=True)
@@ -112,36 +122,21 @@ class Bench:
 
         self._pairs("end-to-end", lambda: self._child(_copy), limit)
 
+    def load(self) -> None:
+        self._written.load()
+
     def upsert(self) -> None:
-        csv = self._csv()
-        self._child(_copy)
-        self.postgres.execute(
-            "DROP TABLE IF EXISTS half",
-            "CREATE TABLE half AS SELECT * FROM ods.orders WHERE id % 2 = 0",
-        )
-        names = [
-            line[0]
-            for line in self._query("SELECT attname FROM pg_attribute WHERE attrelid = 'ods.orders'::regclass AND attnum > 0")
-        ]
-        sets = ", ".join(f"{name} = excluded.{name}" for name in names if name != "id")
-        bare = (
-            "BEGIN; CREATE TEMP TABLE staged (LIKE ods.orders) ON COMMIT DROP;\n"
-            f"\\copy staged from '{csv}' csv\n"
-            f"ANALYZE staged; INSERT INTO ods.orders SELECT * FROM staged ON CONFLICT (id) DO UPDATE SET {sets}; COMMIT;\n"
-        )
+        self._written.upsert()
 
-        def half() -> None:
-            self.postgres.execute("TRUNCATE ods.orders", "INSERT INTO ods.orders SELECT * FROM half", "VACUUM ANALYZE ods.orders")
+    def microbatch(self) -> None:
+        self._written.microbatch()
 
-        def ours() -> float:
-            half()
-            return self._child(_upsert)
+    def airflow(self) -> None:
+        self._written.airflow()
 
-        def limit() -> float:
-            half()
-            return self._psql(bare)
-
-        self._pairs("upsert", ours, limit)
+    @cached_property
+    def _written(self) -> LoadBench:
+        return LoadBench(self.postgres, self.folder, self.rows, self._child, self._psql)
 
     def decode(self) -> None:
         decode.decode(self.mariadb, self._child, self.folder, self.rows)
@@ -181,7 +176,8 @@ class Bench:
     def _child(self, work: Callable[..., float], rows: int = 0, *more: str) -> float:
         """Seconds of the work in a process of its own, whose peak memory is kept."""
         receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        arguments = (sender, work, self.mariadb.values(), self.postgres.values(), str(self.folder), rows or self.rows, *more)
+        source = self._mariadb.values() if self._mariadb is not None else {}
+        arguments = (sender, work, source, self.postgres.values(), str(self.folder), rows or self.rows, *more)
         process = multiprocessing.get_context("spawn").Process(target=_in_child, args=arguments)
         process.start()
         process.join()
@@ -262,30 +258,6 @@ def _sync(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], fold
         seconds = time.monotonic() - began
     assert result.rows == rows, json.dumps(result.to_json())
     return seconds
-
-
-def _upsert(source_values: Mapping[str, Any], sink_values: Mapping[str, Any], folder: str, rows: int) -> float:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from tidegate.changes.schema import TableName
-    from tidegate.providers.system import systems
-    from tidegate.sync.verbs import Verbs
-
-    path = Path(folder) / f"orders-{rows}.parquet"
-    if not path.exists():
-        with closing(systems()["postgres"].open_sink(sink_values, "bench")) as sink:
-            # The half that is in the target, and the other half with other keys: as many rows as the CSV has.
-            half = pa.Table.from_batches(sink.read(TableName("ods", "orders"))).replace_schema_metadata()
-            half = half.cast(pa.schema([(item.name, item.type) for item in half.schema]))
-            other = half.set_column(0, "id", pa.compute.subtract(half.column("id"), 1))
-            pq.write_table(pa.concat_tables([half, other]), path)
-    with pq.ParquetFile(path) as file:
-        batches = file.iter_batches(batch_size=100_000)
-        reader = pa.RecordBatchReader.from_batches(file.schema_arrow, batches)
-        began = time.monotonic()
-        Verbs(lambda: systems()["postgres"].open_sink(sink_values, "bench")).upsert("ods.orders", reader)
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

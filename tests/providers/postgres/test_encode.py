@@ -159,6 +159,7 @@ def test_an_empty_table_is_an_empty_file() -> None:
     assert CsvReader(pa.table({"a": pa.array([], pa.string())})).read(100) == b""
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=12))), st.integers(0, 3))
 def test_hex_text_is_what_python_says_and_unhex_undoes_it(values: list[bytes | None], offset: int) -> None:
     array = pa.array([b"x"] * offset + values, pa.binary()).slice(offset)
@@ -167,6 +168,7 @@ def test_hex_text_is_what_python_says_and_unhex_undoes_it(values: list[bytes | N
     assert unhex(text).to_pylist() == values
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))))
 def test_duration_text_is_hours_minutes_seconds_microseconds(values: list[int | None]) -> None:
     def expected(micros: int) -> str:

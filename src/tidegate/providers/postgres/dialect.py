@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tidegate.providers.postgres.catalog import Catalog, CatalogTable
+from tidegate.providers.postgres.merge import MergingWriter
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.sql import PostgresSql
-from tidegate.providers.postgres.staging import STAGERS, Stager
+from tidegate.providers.postgres.staging import STAGERS, Stager, postgres_stager
 from tidegate.providers.postgres.strategy import Strategy, strategy
 from tidegate.providers.postgres.writer import TableWriter
 from tidegate.sync.mapping import Target
@@ -27,4 +28,4 @@ class Dialect:
     stager: Callable[[Session, PostgresSql, Method], Stager] = lambda session, sql, method: STAGERS[method](session, sql)
 
 
-POSTGRES = Dialect(PostgresSql(), Catalog())
+POSTGRES = Dialect(PostgresSql(), Catalog(), writer=MergingWriter, stager=postgres_stager)

@@ -40,7 +40,7 @@ class CsvReader:
 
 def csv_blocks(table: pa.Table, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     """The table's rows as CSV lines, in blocks of whole lines. RowRefused for U+0000 in a string."""
-    for part in _slices(table, block_bytes):
+    for part in slices(table, block_bytes):
         sink = pa.BufferOutputStream()
         pyarrow.csv.write_csv(pa.table([_plain(column) for column in part.columns], names=part.column_names), sink, _WRITE)
         block: bytes = sink.getvalue().to_pybytes()
@@ -51,7 +51,7 @@ def csv_blocks(table: pa.Table, block_bytes: int = BLOCK_BYTES) -> Iterator[byte
 
 def text_rows(table: pa.Table, *, refuse_nul: bool = True) -> Iterator[tuple[str | None, ...]]:
     """The rows as texts that the server reads as its own types; NULL is None. RowRefused for U+0000 in a string, if asked for."""
-    for part in _slices(table, BLOCK_BYTES):
+    for part in slices(table, BLOCK_BYTES):
         columns = []
         for column in part.columns:
             plain = _plain(column)
@@ -61,12 +61,29 @@ def text_rows(table: pa.Table, *, refuse_nul: bool = True) -> Iterator[tuple[str
         yield from zip(*columns, strict=True)
 
 
-def _slices(table: pa.Table, block_bytes: int) -> Iterator[pa.Table]:
+def slices(table: pa.Table, block_bytes: int) -> Iterator[pa.Table]:
+    """The table in pieces of about so many bytes."""
     if table.num_rows == 0:
         return
     rows = max(1, min(table.num_rows, table.num_rows * block_bytes // max(1, table.nbytes)))
     for start in range(0, table.num_rows, rows):
         yield table.slice(start, rows)
+
+
+def refuse_nul(part: pa.Table) -> None:
+    """RowRefused if there is U+0000 in a string."""
+    for column in part.columns:
+        if pa.types.is_string(column.type):
+            for chunk in filter(len, column.chunks):
+                _, offsets, data = chunk.buffers()
+                first, last = np.frombuffer(offsets, np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
+                # A NULL may hide one from the strings; what the whole buffer lacks needs no second look.
+                if data is not None and not np.frombuffer(data, np.uint8)[first:last].all() and _has_nul(chunk):
+                    raise _nul(part)
+
+
+def _has_nul(strings: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring(strings, "\0")).as_py())
 
 
 def _nul(part: pa.Table) -> RowRefused:

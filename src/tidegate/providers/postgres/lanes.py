@@ -135,7 +135,7 @@ class LaneStager:
     def loads(self) -> int:
         return self._inner.loads + self._loads
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
         self._inner.put(table, rows)
 
     def made(self) -> Made:

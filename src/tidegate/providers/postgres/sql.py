@@ -220,6 +220,9 @@ class PostgresSql:
     def copy_in(self, table: TableName, columns: Sequence[str]) -> str:
         return f"COPY {self.table(table)} ({self.names(columns)}) FROM STDIN WITH (FORMAT csv)"
 
+    def copy_in_binary(self, table: TableName, columns: Sequence[str]) -> str:
+        return f"COPY {self.table(table)} ({self.names(columns)}) FROM STDIN WITH (FORMAT binary)"
+
     def copy_out(self, query: str) -> str:
         return f"COPY ({query}) TO STDOUT WITH (FORMAT csv, FORCE_QUOTE *)"
 
@@ -290,6 +293,18 @@ class PostgresSql:
     def counted(self, upsert: str) -> str:
         """The statement with a result: rows inserted, and rows inserted or updated. An updated row carries its locker in xmax."""
         return f"WITH w AS ({upsert} RETURNING t.xmax = 0 AS fresh) SELECT count(*) FILTER (WHERE fresh), count(*) FROM w"
+
+    def merge(self, put: Put) -> str | None:
+        """The upsert as MERGE, of rows without marks and versions; None if there is nothing to set."""
+        listed = self._listed(put)
+        if not listed:
+            return None
+        sets = ", ".join(f"{self.name(item)} = s.{self.name(item)}" for item in listed)
+        return (
+            f"MERGE INTO {self.table(put.table)} AS t USING {put.source} ON {self._same_key(put.key)} "
+            f"WHEN MATCHED THEN UPDATE SET {sets} "
+            f"WHEN NOT MATCHED THEN INSERT ({self.names(put.columns)}) VALUES ({self.names(put.columns, 's.')})"
+        )
 
     def update_existing(self, put: Put) -> str | None:
         """UPDATE of rows that are there and not marked; None if there is nothing to set."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
 from tidegate.changes.schema import TableName
+from tidegate.providers.postgres.binary import BinaryReader, binary_reader
 from tidegate.providers.postgres.catalog import CatalogTable
 from tidegate.providers.postgres.encode import CsvReader, text_rows
 from tidegate.providers.postgres.session import Session
@@ -34,7 +35,7 @@ class Stager(Protocol):
         ``key``: the columns by which the statement joins; none if it doesn't join.
         """
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
         """Insert the rows, in their order, as they are."""
 
     def made(self) -> Made:
@@ -76,6 +77,9 @@ class _Base:
 class _Staged(_Base):
     """A temporary table per target and set of columns, made once and emptied between uses."""
 
+    prefix: ClassVar[str] = "tidegate_stage_"
+    """One for each class: tables of one load may come by different methods."""
+
     def __init__(self, session: Session, sql: PostgresSql) -> None:
         super().__init__(session, sql)
         self._numbers = count(1)
@@ -86,12 +90,12 @@ class _Staged(_Base):
         columns = tuple(rows.column_names)
         stage = self._stages.get((table.name, columns))
         if stage is None:
-            stage = f"tidegate_stage_{next(self._numbers)}"
+            stage = f"{self.prefix}{next(self._numbers)}"
             self._session.run(self._create(stage, table, columns), table=table.name)
             self._stages[table.name, columns] = stage
         else:
             self._session.run(self._sql.empty_staging(stage))
-        self._fill(TableName("", stage), rows, table.name)
+        self._fill(TableName("", stage), rows, table)
         if key:
             # Without statistics a join against a temporary table can take the planner's worst guess.
             self._session.run(self._sql.analyze(stage, key))
@@ -100,33 +104,49 @@ class _Staged(_Base):
     def _create(self, stage: str, table: CatalogTable, columns: Sequence[str]) -> str:
         return self._sql.create_staging(stage, table.name, columns)
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
+        """Put the rows into ``into``, whose columns have the types of ``table``'s."""
         raise AssertionError("a stage is filled by COPY or by INSERT")
 
 
 class CopyStager(_Staged):
     """``method='copy'``."""
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._fill(table, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._fill(table.name, rows, table)
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
         if rows.num_rows == 0:
             return
-        reader = CsvReader(rows)
-        self._session.copy_in(self._sql.copy_in(stage, rows.column_names), reader, table=table)
+        statement, reader = self._copy(into, rows, table)
+        self._session.copy_in(statement, reader, table=table.name)
         self.bytes += reader.bytes
         self.loads += 1
+
+    def _copy(self, into: TableName, rows: pa.Table, table: CatalogTable) -> tuple[str, CsvReader | BinaryReader]:
+        return self._sql.copy_in(into, rows.column_names), CsvReader(rows)
+
+
+class BinaryCopyStager(CopyStager):
+    """``method='copy'`` in the binary format where rows and table allow it, for a server whose binary forms are PostgreSQL's."""
+
+    def _copy(self, into: TableName, rows: pa.Table, table: CatalogTable) -> tuple[str, CsvReader | BinaryReader]:
+        reader = binary_reader(rows, table)
+        if reader is None:
+            return super()._copy(into, rows, table)
+        return self._sql.copy_in_binary(into, rows.column_names), reader
 
 
 class InsertStager(_Staged):
     """``method='insert'``."""
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._insert(table, rows, table)
+    prefix = "tidegate_stage_insert_"
 
-    def _fill(self, stage: TableName, rows: pa.Table, table: TableName) -> None:
-        self._insert(stage, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._insert(table.name, rows, table.name)
+
+    def _fill(self, into: TableName, rows: pa.Table, table: CatalogTable) -> None:
+        self._insert(into, rows, table.name)
 
 
 class InlineStager(_Base):
@@ -138,8 +158,8 @@ class InlineStager(_Base):
         for page in self._pages(rows):
             yield self._sql.inline(columns, page), len(page)
 
-    def put(self, table: TableName, rows: pa.Table) -> None:
-        self._insert(table, rows, table)
+    def put(self, table: CatalogTable, rows: pa.Table) -> None:
+        self._insert(table.name, rows, table.name)
 
 
 STAGERS: dict[Method, type[CopyStager] | type[InsertStager] | type[InlineStager]] = {
@@ -147,3 +167,8 @@ STAGERS: dict[Method, type[CopyStager] | type[InsertStager] | type[InlineStager]
     "insert": InsertStager,
     "upsert": InlineStager,
 }
+
+
+def postgres_stager(session: Session, sql: PostgresSql, method: Method) -> Stager:
+    """PostgreSQL's own: COPY in the binary format. A system of its family is given CSV, whose meaning it is sure to share."""
+    return (BinaryCopyStager if method == "copy" else STAGERS[method])(session, sql)

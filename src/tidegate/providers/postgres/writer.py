@@ -184,7 +184,7 @@ class TableWriter:
         # Each group keeps the order of its rows; rows of a log table have no other.
         labels = pa.array([kind.name for kind in RowKind]).take(pa.array(batch.kinds))
         for group in groups(_visible(batch).append_column(options.op_column, labels)):
-            self.stager.put(self.table.name, group.rows)
+            self.stager.put(self.table, group.rows)
         return WriteResult(inserted=batch.num_rows, ignored=ignored)
 
     def _insert_all(self, batch: ChangeBatch, why: str) -> WriteResult:
@@ -197,7 +197,7 @@ class TableWriter:
             if self._mark:
                 rows = rows.append_column(self._mark, pa.array(np.zeros(rows.num_rows, dtype=bool)))
             try:
-                self.stager.put(self.table.name, rows)
+                self.stager.put(self.table, rows)
             except DuplicateKey as error:
                 raise self._conflict(error) from None
         return WriteResult(inserted=batch.num_rows)
@@ -253,15 +253,13 @@ class TableWriter:
             what = f"rows are replaced whole here, and these leave out {names}: give the table a unique index on the key alone"
             raise ConfigError(what, connection=self._session.name, table=self.table.name)
         found = self._delete(rows.select(list(self.target.key)), None)
-        self.stager.put(self.table.name, rows)
+        self.stager.put(self.table, rows)
         return WriteResult(inserted=rows.num_rows - found, updated=found)
 
     def _put(self, group: Group) -> WriteResult:
         result = WriteResult()
         rows = group.rows
-        counts = self.table.partitioned or not self._sql.tells_fresh
-        joins = self.target.existing_only or self._rules.conflict_mode == "strict" or counts
-        for source, number in self.stager.sources(self.table, rows, self.target.key if joins else ()):
+        for source, number in self.stager.sources(self.table, rows, self.target.key if self._joins(rows) else ()):
             put = Put(
                 table=self.table.name,
                 source=source,
@@ -273,6 +271,11 @@ class TableWriter:
             )
             result += self._put_source(put, number)
         return result
+
+    def _joins(self, rows: pa.Table) -> bool:
+        """Whether the rows will be joined to the table, for which the planner has to know them."""
+        counts_first = self.table.partitioned or not self._sql.tells_fresh
+        return self.target.existing_only or self._rules.conflict_mode == "strict" or counts_first
 
     def _put_source(self, put: Put, number: int) -> WriteResult:
         if self.target.existing_only:

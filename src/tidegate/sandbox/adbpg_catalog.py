@@ -288,8 +288,8 @@ FROM pg_catalog.pg_class c LEFT JOIN tidegate_sandbox.storage s ON s.relation = 
 # PostgreSQL 18 has no attcacheoff.
 _ATTRIBUTE = """
 CREATE OR REPLACE VIEW tidegate_sandbox.pg_attribute AS
-SELECT attrelid, attname, atttypid, attstattarget, attlen, attnum, attndims, -1 AS attcacheoff, atttypmod, attbyval, attstorage, attalign,
-       attnotnull, atthasdef, attisdropped, attislocal, attinhcount, attcollation, attacl, attoptions, attfdwoptions
+SELECT attrelid, attname, atttypid, attstattarget, attlen, attnum, attndims, -1 AS attcacheoff, atttypmod, attbyval, attstorage,
+       attalign, attnotnull, atthasdef, attisdropped, attislocal, attinhcount, attcollation, attacl, attoptions, attfdwoptions
 FROM pg_catalog.pg_attribute
 UNION ALL
 SELECT attrelid, 'relstorage', atttypid, attstattarget, attlen, 1600, attndims, -1, atttypmod, attbyval, attstorage,

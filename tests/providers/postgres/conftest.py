@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,23 +13,28 @@ import pytest
 from tests.servers import PostgresServer
 from tidegate.changes.batch import ChangeBatch, RowKind
 from tidegate.changes.schema import TableName, TableSchema
-from tidegate.providers.postgres.connection import SYSTEM
-from tidegate.providers.postgres.sink import PostgresSink, open_sink
+from tidegate.providers.postgres.sink import PostgresSink
+from tidegate.providers.system import systems
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.protocols import Copy, resolve
 from tidegate.sync.results import WriteResult
 
+FAMILY = ("postgres", "gaussdb", "adbpg")
+"""The systems that keep the contract: modules that set this name run against each of them."""
+
 
 class Box:
     """A database with a sink on it."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        self.server = server
+    def __init__(self, server: PostgresServer, family: str = "postgres") -> None:
+        self.server, self.family = server, family
         self.sink = self.open()
 
     def open(self, **values: Any) -> PostgresSink:
-        return open_sink(SYSTEM.values(self.server.values(**values), "warehouse"), "warehouse")
+        sink = systems()[self.family].open_sink(self.server.values(**values), "warehouse")
+        assert isinstance(sink, PostgresSink)
+        return sink
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         connection = self.server.connect()
@@ -67,21 +73,31 @@ class Box:
         return result
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module of the contract runs against the whole family, others against PostgreSQL alone."""
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", getattr(metafunc.module, "FAMILY", ("postgres",)), scope="session")
+
+
 @pytest.fixture
-def box(pg_database: PostgresServer) -> Iterator[Box]:
-    box = Box(pg_database)
+def box(request: pytest.FixtureRequest, family: str) -> Iterator[Box]:
+    box = Box(request.getfixturevalue("pg_database" if family == "postgres" else f"{family}_database"), family)
     yield box
     box.sink.close()
 
 
 @pytest.fixture(scope="session")
-def _light(postgres: PostgresServer) -> Iterator[Box]:
+def _light(request: pytest.FixtureRequest, family: str) -> Iterator[Box]:
+    server: PostgresServer = request.getfixturevalue(family)
     name = f"light{os.getpid()}"
-    postgres.execute(f"CREATE DATABASE {name}", database="postgres")
-    box = Box(PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database=name))
+    server.execute(f"CREATE DATABASE {name}")
+    box = Box(replace(server, database=name), family)
     yield box
     box.sink.close()
-    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+    box.server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    )
+    server.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ class Sandbox:
             raise ConfigError(f"a sandbox listens on loopback only, not on {self.host}")
         self._ready: set[str] = set()
         self._lock = threading.Lock()
+        self._bootstrapping = threading.Lock()
         self._open: dict[threading.Thread, list[Channel]] = {}
         self._listener: socket.socket | None = None
         self._tls: ssl.SSLContext | None = None
@@ -247,11 +248,9 @@ class Sandbox:
                 channel.close()
 
     def _bootstrap(self, database: str) -> None:
-        with self._lock:
-            done = database in self._ready
-        if not done:
-            self._run(database, self.dialect.bootstrap())
-            with self._lock:
+        with self._bootstrapping:
+            if database not in self._ready:
+                self._run(database, self.dialect.bootstrap())
                 self._ready.add(database)
 
     def _make(self, user: str) -> None:

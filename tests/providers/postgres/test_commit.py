@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.providers.postgres.conftest import Box, inserts
+from tests.providers.postgres.conftest import FAMILY, Box, inserts
 from tests.providers.postgres.test_ledger import SOURCE, at, entry
 from tests.providers.postgres.test_load import FIRST, SCHEMA, rows
 from tidegate.errors import Unavailable
 
+__all__ = ["FAMILY"]
 pytestmark = pytest.mark.postgres
 
 
@@ -25,23 +26,26 @@ class Cutter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.armed: str | None = None
+        self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        self._listener.close()
+        for item in (self._listener, *self._sockets):
+            item.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
                 threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, upward: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                if upward and self.armed and b"COMMIT" in data:
+                if upward and self.armed and b"COMMIT" in data.upper():
                     when, self.armed = self.armed, None
                     source.shutdown(socket.SHUT_RDWR)
                     if when == "before":

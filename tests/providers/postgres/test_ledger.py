@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.providers.postgres.conftest import Box, inserts
+from tests.providers.postgres.conftest import FAMILY, Box, inserts
 from tests.providers.postgres.test_load import FIRST, SCHEMA, people, rows
 from tests.servers import wait_until
 from tidegate.changes.position import BinlogPosition, SnapshotPosition
@@ -17,6 +17,7 @@ from tidegate.errors import ConfigError, LeaseLost, PreflightError, SyncBusy, Un
 from tidegate.providers.postgres.ledger import PostgresLedger
 from tidegate.sync.protocols import Entry
 
+__all__ = ["FAMILY"]
 pytestmark = pytest.mark.postgres
 
 SOURCE, TARGET = TableName("shop", "t"), TableName("ods", "t")
@@ -267,6 +268,7 @@ def test_a_connection_killed_in_a_load_is_transient_and_leaves_nothing(box: Box,
 
 
 def test_an_account_without_rights_is_told_the_statements_and_tables_made_by_them_are_taken(box: Box) -> None:
+    box.only("postgres", because="the sandbox knows its own accounts only")
     box.execute("CREATE ROLE etl LOGIN")
     try:
         sink = box.open(login="etl")

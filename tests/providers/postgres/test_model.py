@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.model import Change, Model, Row
-from tests.providers.postgres.conftest import Box
+from tests.providers.postgres.conftest import FAMILY, Box
 from tests.servers import PostgresServer
 from tests.strategies import KEY, SCHEMA, batch_of, changes, cut, rules
 from tidegate.changes.rules import Rules
@@ -21,6 +21,7 @@ from tidegate.sync.mapping import Target
 from tidegate.sync.options import Method, WriteOptions
 from tidegate.sync.results import WriteResult
 
+__all__ = ["FAMILY"]
 pytestmark = pytest.mark.postgres
 MARK = "gone"
 

@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.providers.postgres.conftest import Box, changes, inserts, schema_of
-from tests.providers.postgres.test_load import people, rows
+from tests.providers.postgres.conftest import FAMILY, Box, changes, inserts, schema_of
+from tests.providers.postgres.test_load import counts, people, rows
 from tidegate.changes.batch import ChangeBatch, RowKind
 from tidegate.errors import ConflictError, RowRefused
 from tidegate.sync.results import WriteResult
 
+__all__ = ["FAMILY"]
 pytestmark = pytest.mark.postgres
 
 SCHEMA = schema_of(people((1, "a")), "id")
@@ -55,7 +56,7 @@ def test_good_rows_are_written_and_refused_ones_counted(strict_box: Box, method:
     batch = inserts(people(*good[:20], (60, "toolong"), *good[20:], (61, "bad"), (62, "a\0b"), (200, "ok")), "id")
     result = write(strict_box, batch, on_error=on_error, method=method)
     assert rows(strict_box) == good
-    assert (result.rows, result.inserted) == (54, 50)
+    assert (result.rows, counts(result)) == (54, {"inserted": 50})
     assert (result.quarantined, result.skipped) == ((4, 0) if on_error == "quarantine" else (0, 4))
     assert len(quarantined(strict_box)) == result.quarantined
 
@@ -66,7 +67,7 @@ def test_an_entry_has_the_key_all_its_changes_and_the_error_without_values(stric
     offsets = pa.array([10, 20, 20, 30])
     batch = ChangeBatch.of(SCHEMA, table, kinds, file=pa.array(["b.1"] * 4), offset=offsets, row=pa.array([0, 0, 0, 0]))
     result = write(strict_box, batch, on_error="quarantine")
-    assert (result.rows, result.quarantined, result.inserted) == (3, 2, 1)
+    assert (result.rows, result.quarantined, counts(result)) == (3, 2, {"inserted": 1})
     assert rows(strict_box) == [(3, "ok")]
     ((sync, table_name, keys, events, error, superseded),) = quarantined(strict_box)
     assert (sync, table_name, keys, superseded) == ("s", "t", '[["1"], ["2"]]', False)
@@ -162,4 +163,4 @@ def test_a_write_outside_any_sync_has_a_quarantine_too(box: Box) -> None:
     box.execute("CREATE SCHEMA ods; CREATE TABLE ods.t (id bigint PRIMARY KEY, name varchar(3))")
     target = box.target(SCHEMA, on_error="quarantine")
     assert box.write(target, inserts(people((1, "toolong"), (2, "ok")), "id")).quarantined == 1
-    assert [entry[0] for entry in quarantined(box)] == [""]
+    assert [entry[0].strip() for entry in quarantined(box)] == [""]

@@ -21,7 +21,8 @@ class AdbpgWriter(TableWriter):
         update = self._rules.conflict_mode != "ignore"
         self.stager.merge(self.table.name, rows, update=update)
         # The server doesn't tell which rows were there; to count them first would bring the keys to it a second time.
-        return WriteResult(inserted=None, updated=None) if update else WriteResult(inserted=None, ignored=None)
+        sets = update and set(rows.column_names) > set(self.target.key)
+        return WriteResult(inserted=None, updated=None) if sets else WriteResult(inserted=None, ignored=None)
 
     def _create_seen(self) -> None:
         there = self._session.rows(

@@ -28,6 +28,10 @@ class DriverError(Exception):
         self.message, self.code, self.detail, self.column, self.context, self.lost = message, code, detail, column, context, lost
 
 
+class Deadlock(Unavailable):
+    """The server ended this transaction, so that the other one can go on."""
+
+
 class DuplicateKey(RowRefused):
     """A unique constraint refused a row."""
 
@@ -50,6 +54,8 @@ def translate(error: DriverError, connection: str, table: object | None = None) 
             return Unavailable(f"the connection was lost: {text}", **where)
         return PermanentError(text, **where)
     message = f"{text} (SQLSTATE {code})"
+    if code == "40P01":
+        return Deadlock(message, **where)
     if code.startswith(_TRANSIENT):
         hint = {"55P03": "lock_timeout", "57014": "statement_timeout"}.get(code)
         return Unavailable(message, setting=hint, **where)

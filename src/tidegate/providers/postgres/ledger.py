@@ -12,8 +12,9 @@ from typing import Any
 from tidegate.changes.position import from_json, to_json
 from tidegate.changes.schema import TableName, TableSchema
 from tidegate.errors import ConfigError, LeaseLost, PreflightError, SyncBusy
+from tidegate.providers.postgres.errors import AlreadyThere, Deadlock, DuplicateKey
 from tidegate.providers.postgres.lanes import drop_leftovers
-from tidegate.providers.postgres.session import AlreadyThere, DuplicateKey, Session
+from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.sync.protocols import Entry, Intent, Lease
 
@@ -120,6 +121,8 @@ class PostgresLedger:
 
         Raises PreflightError with the statements to run, if the account may not.
         """
+        with self._transaction():
+            pass  # so that a refused login isn't taken for a missing right
         for _ in range(5):
             try:
                 with self._transaction() as session:
@@ -130,8 +133,8 @@ class PostgresLedger:
                         session.run(self._create(name))
                     self._check_rights(session)
                 return
-            except (DuplicateKey, AlreadyThere):
-                continue  # another run created it at this moment: IF NOT EXISTS doesn't see what isn't committed
+            except (DuplicateKey, AlreadyThere, Deadlock):
+                continue  # another run creates it at this moment: IF NOT EXISTS doesn't see what isn't committed
             except PreflightError as error:
                 raise self._forbidden(error) from None
         raise PreflightError(f"the ledger's tables in {self.schema} could not be created: others create and drop them")

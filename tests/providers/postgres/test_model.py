@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,22 +28,34 @@ pytestmark = pytest.mark.postgres
 MARK = "gone"
 
 
-@pytest.fixture(scope="module")
-def shared(postgres: PostgresServer) -> Iterator[Box]:
-    """One database for all examples: each runs in a transaction that is rolled back."""
-    postgres.execute("CREATE DATABASE model", database="postgres")
-    box = Box(PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database="model"))
-    box.execute(
-        "CREATE SCHEMA ods",
-        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
-        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region))",
-        "CREATE TABLE ods.parts (LIKE ods.plain INCLUDING DEFAULTS, PRIMARY KEY (id, region)) PARTITION BY LIST (region)",
+PARTITIONS = {
+    "adbpg": [
+        "CREATE TABLE ods.parts ({columns}) PARTITION BY LIST (region) (PARTITION one VALUES ('x', 'X'), DEFAULT PARTITION rest)"
+    ],
+    "": [
+        "CREATE TABLE ods.parts ({columns}) PARTITION BY LIST (region)",
         "CREATE TABLE ods.part1 PARTITION OF ods.parts FOR VALUES IN ('x', 'X')",
         "CREATE TABLE ods.part2 PARTITION OF ods.parts DEFAULT",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, family: str) -> Iterator[Box]:
+    """One database for all examples: each runs in a transaction that is rolled back."""
+    server: PostgresServer = request.getfixturevalue(family)
+    name = f"model{os.getpid()}"
+    server.execute(f"CREATE DATABASE {name}")
+    box = Box(replace(server, database=name), family)
+    columns = (
+        "id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
+        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region)"
     )
+    parts = [statement.format(columns=columns) for statement in PARTITIONS.get(family, PARTITIONS[""])]
+    box.execute("CREATE SCHEMA ods", f"CREATE TABLE ods.plain ({columns})", *parts)
     yield box
     box.sink.close()
-    postgres.execute("DROP DATABASE model WITH (FORCE)", database="postgres")
+    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'", f"DROP DATABASE {name}")
 
 
 Step = list[Change] | tuple[str, Any] | None
@@ -93,11 +107,22 @@ def dense_logs(draw: st.DrawFn) -> list[list[Change]]:
     return cut(log, draw(st.lists(st.integers(0, 100), min_size=most, max_size=most)))
 
 
+def _filled(box: Box, row: Row | None) -> Row | None:
+    """GaussDB takes '' for NULL; what that does to a row is stated elsewhere."""
+    if row is None or box.family != "gaussdb":
+        return row
+    return {name: "e" if value == "" else value for name, value in row.items()}
+
+
+def _without_empty(box: Box, pieces: list[list[Change]]) -> list[list[Change]]:
+    return [[Change(_filled(box, change.before), _filled(box, change.after)) for change in piece] for piece in pieces]
+
+
 def _narrow(row: Row | None) -> Row | None:
     return None if row is None else row | {"id": row["id"] % 2, "region": "x"}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     rules=rules(),
@@ -108,6 +133,7 @@ def _narrow(row: Row | None) -> Row | None:
 def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     shared: Box, pieces: list[list[Change]], rules: Rules, method: Method, table: str, on_error: str
 ) -> None:
+    pieces = _without_empty(shared, pieces)
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method, on_error=on_error))
     log = [change for piece in pieces for change in piece]
     found, marked, result = outcome(shared, target, pieces)
@@ -121,7 +147,7 @@ def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     assert result.rows == len(log)
     counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
     expected = len(log) + (moves if rules.delete_mode != "ignore" else 0)
-    assert sum(count or 0 for count in counted) == expected
+    assert None in counted or sum(count or 0 for count in counted) == expected
 
 
 fills = st.one_of(
@@ -131,7 +157,7 @@ fills = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     events=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), fills)), min_size=1, max_size=4),
@@ -142,8 +168,11 @@ fills = st.one_of(
 def test_truncates_and_fills_among_the_pieces_of_any_log_equal_the_model(
     shared: Box, pieces: list[list[Change]], events: list[tuple[int, Any]], rules: Rules, method: Method, table: str
 ) -> None:
-    steps: list[Step] = list(pieces)
+    steps: list[Step] = list(_without_empty(shared, pieces))
     for at, event in events:
+        if event is not None:
+            column, value = event
+            event = column, (_filled(shared, {column: value}) or {})[column]
         steps.insert(at % (len(steps) + 1), event)
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method))
     found, marked, _ = outcome(shared, target, steps)

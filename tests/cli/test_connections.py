@@ -61,7 +61,7 @@ def test_a_file_holds_the_system_and_its_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("oracle://me@db", "no system 'oracle'; there are binlogfiles, cdcfiles, changefiles, mysql, postgres"),
+        ("oracle://me@db", "no system 'oracle'; there are adbpg, binlogfiles, cdcfiles, changefiles, gaussdb, mysql, postgres"),
         ("db.example", "not a connection: write mysql://"),
         ("mysql://me@db:99999", "not a URL: the port is a number"),
         ("mysql://me@[::1", "not a URL: the port is a number"),

@@ -62,8 +62,10 @@ def test_the_verbs_work(system: str, server: PostgresServer, monkeypatch: pytest
     connect(monkeypatch, server, system)
     hook = TidegateHook("warehouse")
     result = hook.upsert("ods.orders", [{"id": 1, "memo": "a"}, {"id": 2, "memo": "b"}], key=["id"])
-    assert (result.rows, result.inserted) == (2, 2)
-    assert hook.upsert("ods.orders", [{"id": 1, "memo": "c"}]).updated == 1
+    # COPY … ON CONFLICT tells no row that was there from one that wasn't.
+    told = system != "adbpg"
+    assert (result.rows, result.inserted) == (2, 2 if told else None)
+    assert hook.upsert("ods.orders", [{"id": 1, "memo": "c"}]).updated == (1 if told else None)
     assert hook.delete("ods.orders", [{"id": 2}, {"id": 9}]).not_found == 1
     assert hook.read("ods.orders").to_pylist() == [{"id": 1, "memo": "c"}]
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.providers.postgres.conftest import Box
+from tests.providers.adbpg.sinks import AdbpgBox as AdbpgBox
 from tests.servers import PostgresServer
 from tidegate.errors import PermanentError
 from tidegate.providers.adbpg.connection import SYSTEM
-from tidegate.providers.adbpg.sink import AdbpgSink, open_sink
+from tidegate.providers.adbpg.sink import AdbpgSink
 from tidegate.providers.postgres.driver import Params, Readable
 from tidegate.providers.postgres.session import Session
 
@@ -85,15 +85,6 @@ class GreenplumSink(AdbpgSink):
     def _open(self) -> Session:
         plain = super()._open()
         return self.session(plain._driver, plain.name)
-
-
-class AdbpgBox(Box):
-    """A database with an AnalyticDB sink on it; no server of the vendor's behind it."""
-
-    sink: AdbpgSink
-
-    def open(self, **values: Any) -> AdbpgSink:
-        return open_sink(SYSTEM.values(self.server.values(**values), "warehouse"), "warehouse")
 
 
 class GreenplumBox(AdbpgBox):

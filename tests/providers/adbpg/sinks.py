@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.providers.postgres.conftest import Box
-from tidegate.providers.adbpg.connection import SYSTEM
-from tidegate.providers.adbpg.sink import AdbpgSink, open_sink
+from tests.servers import PostgresServer
+from tidegate.providers.adbpg.sink import AdbpgSink
 
 
 class AdbpgBox(Box):
@@ -14,5 +14,10 @@ class AdbpgBox(Box):
 
     sink: AdbpgSink
 
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__(server, "adbpg")
+
     def open(self, **values: Any) -> AdbpgSink:
-        return open_sink(SYSTEM.values(self.server.values(**values), "warehouse"), "warehouse")
+        sink = super().open(**values)
+        assert isinstance(sink, AdbpgSink)
+        return sink

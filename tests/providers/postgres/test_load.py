@@ -452,3 +452,25 @@ def test_loads_one_after_the_other_share_a_connection(box: Box) -> None:
     for _ in range(3):
         box.write(target, inserts(FIRST, "id"))
     assert box.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidegate'") == [(1,)]
+
+
+def test_loads_of_one_sink_follow_what_a_new_inspection_finds(box: Box) -> None:
+    target = box.target(SCHEMA)
+    box.write(target, inserts(FIRST, "id"))
+    box.execute("ALTER TABLE ods.t DROP COLUMN name", "ALTER TABLE ods.t ADD COLUMN name varchar(10)")
+    box.write(target, changes(people((1, "ann"), (2, "bob")), "+U +U", "id"))
+    assert rows(box) == [(1, "ann"), (2, "bob")]
+
+
+def test_after_a_failed_load_the_next_one_sees_the_table_as_it_is(box: Box) -> None:
+    target = box.target(SCHEMA)
+    box.write(target, inserts(FIRST, "id"))
+    box.execute("ALTER TABLE ods.t ALTER COLUMN name TYPE varchar(3)")
+    load = box.sink.begin([target], None)
+    with pytest.raises(RowRefused):
+        load.write(target, changes(people((1, "toolong")), "+U", "id"))
+    load.abort()
+    load = box.sink.begin([target], None)
+    load.write(target, changes(people((1, "new")), "+U", "id"))
+    load.commit([])
+    assert rows(box) == [(1, "new"), (2, "bob")]

@@ -115,7 +115,7 @@ class NamedLoad(PostgresLoad):
 
     def _columns(self, target: Target) -> Sequence[str]:
         writer = self._writers.get(target.table)
-        table = writer.table if writer is not None else self._dialect.catalog.table(self._session, target.table)
+        table = writer.table if writer is not None else self._table(target.table)
         return table.names if table is not None else ()
 
 

@@ -21,6 +21,7 @@ class AdbpgSql(PostgresSql):
 
     # Greenplum writes in no CTE beside another gang of writers, and xmax of a segment's row says nothing on the coordinator.
     tells_fresh: ClassVar[bool] = False
+    keeps_stages: ClassVar[bool] = False
 
     def __init__(self, server: Callable[[], Server]) -> None:
         self._server = server

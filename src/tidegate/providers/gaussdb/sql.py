@@ -34,6 +34,7 @@ class GaussdbSql(PostgresSql):
     """GaussDB's and openGauss's words. ``counts_bytes``: the n of varchar(n) is a number of bytes."""
 
     tells_fresh: ClassVar[bool] = False
+    keeps_stages: ClassVar[bool] = False
     empty: ClassVar[str] = " "
 
     def __init__(self, *, counts_bytes: bool = False) -> None:

@@ -65,7 +65,7 @@ def translate(error: DriverError, connection: str, table: object | None = None) 
         return PreflightError(f"{message}: {_grant(text)}", **where)
     if code == "25006":
         return PreflightError(f"{message}: a standby, or default_transaction_read_only is on", setting="host", **where)
-    if code in ("42P06", "42P07", "42701"):
+    if code in ("42P06", "42P07", "42701", "42710"):
         return AlreadyThere(message, **where)
     if code in ("42P01", "42703", "3F000"):
         return SchemaError(message, **where)

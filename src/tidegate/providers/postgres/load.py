@@ -14,6 +14,7 @@ from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import Column, TableName
 from tidegate.errors import RowRefused, SchemaError
+from tidegate.providers.postgres.catalog import CatalogTable
 from tidegate.providers.postgres.dialect import Dialect
 from tidegate.providers.postgres.encode import NUL
 from tidegate.providers.postgres.lanes import Lanes, LaneStager
@@ -36,7 +37,8 @@ log = logging.getLogger(__name__)
 class PostgresLoad:
     """Writes in one transaction of ``session``, which it gives back by calling ``done`` once it is over.
 
-    ``lanes``: how other connections bring rows for it; None outside a sync.
+    ``lanes``: how other connections bring rows for it; None outside a sync. ``known``: tables as the catalog has them, which the
+    loads of a sink share from one inspection to the next; a load that fails forgets them.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class PostgresLoad:
         window: Window | None,
         done: Callable[[], None],
         lanes: Lanes | None = None,
+        known: dict[TableName, CatalogTable] | None = None,
     ) -> None:
         self._done, self._over = done, False
         self._lanes = lanes
+        self._known = {} if known is None else known
         self._session, self._dialect, self._ledger = session, dialect, ledger
         self._lease = lease
         self._sync = lease.sync if lease is not None else ""
@@ -115,6 +119,7 @@ class PostgresLoad:
         swap(self._session, self._dialect.sql, self._dialect.catalog, shadow)
         for table in (self._ledger.resolve(target.table), shadow.table):
             self._writers.pop(table, None)
+            self._known.pop(table, None)
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Rows and entries, all or nothing.
@@ -136,6 +141,7 @@ class PostgresLoad:
     def abort(self) -> None:
         """Give up: nothing was written. Doesn't raise."""
         if not self._over:
+            self._known.clear()
             self._session.rollback()
             self._finish()
 
@@ -213,13 +219,20 @@ class PostgresLoad:
             self._quarantines[table] = QuarantineTable(self._session, name, self._sync or self._dialect.sql.empty, table)
         return self._quarantines[table]
 
+    def _table(self, name: TableName) -> CatalogTable | None:
+        """The table as it was when this sink's loads first met it, or was last inspected."""
+        table = self._known.get(name) or self._dialect.catalog.table(self._session, name)
+        if table is not None:
+            self._known[name] = table
+        return table
+
     # One writer a table
 
     def _writer(self, target: Target) -> TableWriter:
         target = replace(target, table=self._ledger.resolve(target.table))
         writer = self._writers.get(target.table)
         if writer is None or writer.target != target:
-            table = self._dialect.catalog.table(self._session, target.table)
+            table = self._table(target.table)
             if table is None:
                 raise SchemaError("there is no such table", connection=self._session.name, table=target.table)
             seen = seen_table(self._ledger.schema, self._sync, target.table)

@@ -41,6 +41,8 @@ class Session:
         self.name = name
         self._driver = driver
         self._savepoints = 0
+        self.stages: set[str] = set()
+        """Names of staging tables that loads keep from one to the next; a rollback may have taken some of them."""
 
     @property
     def closed(self) -> bool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import SchemaError
+from tidegate.providers.postgres.catalog import CatalogTable
 from tidegate.providers.postgres.dialect import POSTGRES, Dialect
 from tidegate.providers.postgres.inspection import Inspector
 from tidegate.providers.postgres.lanes import Lanes
@@ -74,6 +75,7 @@ class PostgresSink:
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values, self._name = values, name
         self._pool = self.pool()
+        self._known: dict[TableName, CatalogTable] = {}
         self._default_schema: str | None = None
         self._schema_lock = threading.Lock()
         self._ledger = PostgresLedger(self.connect, self.plain.sql, values["ledger_schema"], values["login"], self.resolve)
@@ -135,6 +137,7 @@ class PostgresSink:
     def inspect(self, target: Target) -> Preparation:
         """Compare the table with what is to come. Reads only."""
         target = replace(target, table=self.resolve(target.table))
+        self._known.pop(target.table, None)
         session = self._take()
         try:
             if isinstance(target, ShadowTarget):
@@ -148,6 +151,7 @@ class PostgresSink:
         """Run the preparation's statements, each in a transaction of its own. PreflightError if the account may not."""
         for statement in preparation.ddl:
             self._create(statement, target.table)
+        self._known.pop(self.resolve(target.table), None)
 
     def _create(self, statement: str, table: TableName) -> None:
         session = self._take()
@@ -167,6 +171,7 @@ class PostgresSink:
     def drop_shadow(self, target: Target) -> None:
         """Remove the target's shadow, if there is one. SchemaError if a table of that name is no shadow of it."""
         shadow = self.shadow(target)
+        self._known.pop(shadow.table, None)
         session = self._take()
         try:
             comment, there = self.plain.catalog.comment(session, shadow.table)
@@ -190,7 +195,8 @@ class PostgresSink:
             session.rollback()
             self._give_back(session)
             raise
-        return self.loads(session, dialect, self._ledger, lease, window, lambda: self._give_back(session), self._lanes(lease))
+        done, lanes = lambda: self._give_back(session), self._lanes(lease)
+        return self.loads(session, dialect, self._ledger, lease, window, done, lanes, self._known)
 
     def _lanes(self, lease: Lease | None) -> Lanes | None:
         """How other connections bring rows for a load, where ``parallelism`` isn't refused; none outside a sync."""

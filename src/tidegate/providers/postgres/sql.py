@@ -39,6 +39,8 @@ class PostgresSql:
 
     tells_fresh: ClassVar[bool] = True
     """Whether :meth:`counted` tells inserted rows from updated ones; else they are counted before."""
+    keeps_stages: ClassVar[bool] = True
+    """Whether staging tables may stay with the session: CREATE TABLE IF NOT EXISTS … AS came with PostgreSQL 9.5."""
     empty: ClassVar[str] = ""
     """What the ledger keeps in the place of an empty text: a database that takes '' for NULL needs another."""
 
@@ -193,6 +195,13 @@ class PostgresSql:
         """A temporary table with the target's types and none of its constraints, gone with the transaction."""
         return (
             f"CREATE TEMPORARY TABLE {self.name(stage)} ON COMMIT DROP AS "
+            f"SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
+        )
+
+    def create_kept_staging(self, stage: str, table: TableName, columns: Sequence[str]) -> str:
+        """The same, which stays with the session and is emptied by each commit: to make one costs more than to load a few rows."""
+        return (
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.name(stage)} ON COMMIT DELETE ROWS AS "
             f"SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
         )
 

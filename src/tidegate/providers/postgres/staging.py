@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import ClassVar, Protocol
@@ -16,6 +17,8 @@ from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.sql import PostgresSql
 from tidegate.sync.options import Method
 
+KEPT = 32
+"""Staging tables that a session keeps at most: each commit empties them all."""
 PAGE_ROWS = 1000
 """Rows of one INSERT … VALUES."""
 
@@ -90,9 +93,7 @@ class _Staged(_Base):
         columns = tuple(rows.column_names)
         stage = self._stages.get((table.name, columns))
         if stage is None:
-            stage = f"{self.prefix}{next(self._numbers)}"
-            self._session.run(self._create(stage, table, columns), table=table.name)
-            self._stages[table.name, columns] = stage
+            stage = self._stages[table.name, columns] = self._make(table, columns)
         else:
             self._session.run(self._sql.empty_staging(stage))
         self._fill(TableName("", stage), rows, table)
@@ -100,6 +101,22 @@ class _Staged(_Base):
             # Without statistics a join against a temporary table can take the planner's worst guess.
             self._session.run(self._sql.analyze(stage, key))
         yield self._sql.staged(stage), rows.num_rows
+
+    def _make(self, table: CatalogTable, columns: Sequence[str]) -> str:
+        stages = self._session.stages
+        kept = self._kept(table, columns)
+        if self._sql.keeps_stages and (kept in stages or len(stages) < KEPT):
+            self._session.run(self._sql.create_kept_staging(kept, table.name, columns), table=table.name)
+            stages.add(kept)
+            return kept
+        stage = f"{self.prefix}{next(self._numbers)}"
+        self._session.run(self._create(stage, table, columns), table=table.name)
+        return stage
+
+    def _kept(self, table: CatalogTable, columns: Sequence[str]) -> str:
+        """A name that changes with what the table's columns are."""
+        types = [(name, column.text) for name in columns if (column := table.column(name)) is not None]
+        return self.prefix + hashlib.sha256(repr((table.name, types)).encode()).hexdigest()[:16]
 
     def _create(self, stage: str, table: CatalogTable, columns: Sequence[str]) -> str:
         return self._sql.create_staging(stage, table.name, columns)

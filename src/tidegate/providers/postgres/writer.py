@@ -259,6 +259,8 @@ class TableWriter:
     def _put(self, group: Group) -> WriteResult:
         result = WriteResult()
         rows = group.rows
+        if self._strict and self._mark is None and self._inserted_at_once(rows):
+            return WriteResult(inserted=rows.num_rows)
         for source, number in self.stager.sources(self.table, rows, self.target.key if self._joins(rows) else ()):
             put = Put(
                 table=self.table.name,
@@ -271,6 +273,23 @@ class TableWriter:
             )
             result += self._put_source(put, number)
         return result
+
+    @property
+    def _strict(self) -> bool:
+        return self._rules.conflict_mode == "strict" and not self.target.existing_only
+
+    def _inserted_at_once(self, rows: pa.Table) -> bool:
+        """Insert rows none of which should be there; False, and nothing done, if one is: the long way says which."""
+        if self.table.key_index(self.target.key) is None:
+            return False
+        made = self.stager.made()
+        try:
+            with self._session.savepoint():
+                self.stager.put(self.table, rows)
+        except DuplicateKey:
+            self.stager.undone(made)
+            return False
+        return True
 
     def _joins(self, rows: pa.Table) -> bool:
         """Whether the rows will be joined to the table, for which the planner has to know them."""

@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,14 +64,27 @@ def _airflow(target: Target, values: Mapping[str, Any]) -> dict[str, str]:
     """Airflow's settings, and the two connections that a user would make in its page."""
     source = {"conn_type": "changefiles", "extra": {"url": str(DATA), "segments_per_run": 3}}
     return {
+        # airflow standalone starts its parts by name.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "AIRFLOW_HOME": str(STATE / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(target.dag_file.parent),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_dags(target)),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW_CONN_SHOP_MYSQL": json.dumps(source),
         f"AIRFLOW_CONN_{target.conn_id.upper()}": target.connection(values),
     }
+
+
+def _dags(target: Target) -> Path:
+    """A folder with the one DAG: the others' connections are not there."""
+    folder = STATE / "dags"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / target.dag_file.name).symlink_to(target.dag_file)
+    return folder
 
 
 def _migrate(environment: Mapping[str, str]) -> None:

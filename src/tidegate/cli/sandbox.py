@@ -78,6 +78,8 @@ def _serve(given: argparse.Namespace, dialect: Dialect, way: Authentication, met
                     signal.pause()
     except KeyboardInterrupt:
         return 0
+    except OSError as error:
+        raise ConfigError(f"the sandbox can't start: {error}", setting="--port, --upstream") from error
 
 
 def _upstream(given: str | None) -> contextlib.AbstractContextManager[Upstream]:

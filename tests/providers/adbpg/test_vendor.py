@@ -75,7 +75,7 @@ def test_what_is_left_out_is_as_the_vendor_has_it() -> None:
 def test_every_combination_of_the_modes(mode: str, method: str, conflict: str, exception: str, on_error: str) -> None:
     found = from_flink({**LEAST, "writemode": mode, "conflictmode": conflict, "exceptionmode": exception})
     assert (found.options.method, found.options.on_error) == (method, on_error)
-    assert found.options.conflict_mode == ("upsert" if mode == "2" else conflict)
+    assert found.options.conflict_mode == conflict
     assert any("conflictmode" in note for note in found.notes) == (mode == "2" and conflict != "upsert")
 
 

@@ -345,3 +345,28 @@ def test_the_sink_connects_with_gaussdbs_login(gates: Gates, warehouse: Postgres
     assert rows.to_pydict() == {"i": [1, 2], "s": ["a", None]}
     sink.close()
     wait_until(lambda: gate.live() == 0, "the end of the connections")
+
+
+class Lines:
+    """CSV lines, a block at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.at, self.count = 0, count
+
+    def read(self, size: int) -> bytes:
+        first, self.at = self.at, min(self.at + 1000, self.count)
+        return b"".join(b"%d,%s\n" % (number, b"x" * 40) for number in range(first, self.at))
+
+
+def test_warnings_of_a_trigger_do_not_stop_the_rows_that_come_in(warehouse: PostgresServer, gates: Gates, connect: Connect) -> None:
+    warehouse.execute(
+        "CREATE TABLE t (k bigint PRIMARY KEY, v text)",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.k % 1000 = 1 THEN RAISE WARNING 'hello'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    session = connect(gates(), driver="pg8000")
+    session.run("SET client_min_messages = 'warning'")
+    assert session.copy_in("COPY t (k, v) FROM STDIN WITH (FORMAT csv)", Lines(100_000)) == 100_000
+    session.rollback()
+    assert session.value("SHOW client_min_messages") == "error"

@@ -298,3 +298,11 @@ def test_the_ledger_can_live_in_another_schema(box: Box) -> None:
 
 def test_there_are_no_intents_with_transactions(ledger: PostgresLedger) -> None:
     assert ledger.intents(ledger.acquire("s", "me", 60)) == ()
+
+
+def test_two_names_of_one_table_are_refused_before_anything_is_written(box: Box, ledger: PostgresLedger) -> None:
+    lease = ledger.acquire("s", "me", 60)
+    default = box.sink.resolve(TableName("", "t"))
+    with pytest.raises(ConfigError, match=r"are the same table.*\[tables\]"):
+        ledger.claim(lease, [TableName("", "t"), default])
+    assert ledger.owners([default]) == {}

@@ -474,3 +474,17 @@ def test_after_a_failed_load_the_next_one_sees_the_table_as_it_is(box: Box) -> N
     load.write(target, changes(people((1, "new")), "+U", "id"))
     load.commit([])
     assert rows(box) == [(1, "new"), (2, "bob")]
+
+
+def test_a_key_that_is_there_more_than_once_is_counted_once(box: Box, method: str) -> None:
+    box.execute("CREATE SCHEMA ods; CREATE TABLE ods.t (id bigint, name text)")
+    box.execute("INSERT INTO ods.t VALUES (1, 'a'), (1, 'b'), (1, 'c'), (2, 'd'), (2, 'e')")
+    target = box.target(SCHEMA, method=method)
+    log = people((1, "new"), (5, "five"), (2, "d"), (7, "x"))
+    assert counts(box.write(target, changes(log, "+U +U -D -D", "id"))) == {
+        "inserted": 1,
+        "updated": 1,
+        "deleted": 2,
+        "not_found": 1,
+    }
+    assert rows(box) == [(1, "new"), (5, "five")]

@@ -191,7 +191,9 @@ class NamingSink(BoundedSink):
     def begin(self, targets: Sequence[Target], *how: Any, **more: Any) -> PostgresLoad:
         """Open a load. Tables are looked up before it holds a connection: it needs no second one."""
         for target in targets:
-            self.resolve(target.table)
+            found = self.resolve(target.table)
+            with self._found_lock:
+                self._found.setdefault(target.table, found)  # one that isn't there, too: the load will ask again
         return super().begin(targets, *how, **more)
 
     def read(self, table: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -34,8 +34,8 @@ class AdbpgSql(PostgresSql):
 
     # Tables
 
-    def create_lane(self, lane: TableName, table: TableName, columns: Sequence[str]) -> str:
-        return super().create_lane(lane, table, columns) + self.distributed(())
+    def create_lane(self, lane: TableName, columns: Sequence[tuple[str, str]]) -> str:
+        return super().create_lane(lane, columns) + self.distributed(())
 
     def create_table(self, table: TableName, columns: Sequence[tuple[str, str]], key: Sequence[str]) -> str:
         """Distributed by the key; without one at random. A unique index has to hold the distribution key."""

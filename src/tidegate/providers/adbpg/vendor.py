@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -44,8 +44,8 @@ _LEAST_FLUSH = 1000
 class FlinkTable:
     """A Flink table of the vendor's connector, translated."""
 
-    values: Mapping[str, Any]
-    """The fields of the connection."""
+    values: Mapping[str, Any] = field(repr=False)
+    """The fields of the connection, its password among them."""
     table: TableName
     options: WriteOptions
     notes: tuple[str, ...]
@@ -58,14 +58,14 @@ def from_flink(properties: Mapping[str, Any]) -> FlinkTable:
     ConfigError for an unknown option, with the nearest that is, for a missing one, and for a value outside the document's range.
     """
     check_names(properties, OPTIONS)
-    if missing := [name for name in REQUIRED if not str(properties.get(name, "")).strip()]:
+    if missing := [name for name in REQUIRED if not str(properties.get(name) or "").strip()]:
         raise ConfigError(f"the Flink table lacks {', '.join(missing)}", setting=missing[0])
     return _Translation(properties).table()
 
 
 class _Translation:
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        self._given = {name: str(value) for name, value in properties.items()}
+        self._given = {name: str(value) for name, value in properties.items() if value is not None}
         self._notes: list[str] = []
 
     def table(self) -> FlinkTable:
@@ -90,12 +90,14 @@ class _Translation:
             retry_wait=self._number("retrywaittime", 0, 3_600_000) / 1000,
         )
         self._without_effect()
+        if "." in self._given["tablename"]:
+            self._notes.append("tablename: the dot is a part of the name; targetschema names the schema")
         return FlinkTable(values, TableName(self._text("targetschema"), self._given["tablename"]), options, tuple(self._notes))
 
     # Values
 
     def _text(self, name: str) -> str:
-        return self._given.get(name, _DEFAULTS[name])
+        return self._given.get(name) or _DEFAULTS[name]
 
     def _choice(self, name: str, choices: tuple[str, ...]) -> str:
         value = self._text(name)
@@ -119,16 +121,37 @@ class _Translation:
             # The text may hold a password.
             raise ConfigError("is not jdbc:postgresql://<host>:<port>/<database>, with one host", setting="url")
         values: dict[str, Any] = {"host": match[1].strip("[]"), "port": int(match[2] or 5432), "database": unquote(match[3])}
+        asked = False
         for name, value in parse_qsl(match[4] or "", keep_blank_values=True):
-            if name in _PARAMETERS:
+            if not value and name != "ssl":
+                continue
+            if name == "connectTimeout":
+                values["connect_timeout"] = self._connect_timeout(value)
+            elif name == "sslmode":
+                values["sslmode"] = value.lower()
+            elif name in _PARAMETERS:
                 values[_PARAMETERS[name]] = value
             elif name in ("user", "password"):
                 raise ConfigError(f"carries {name}: give it as username and password", setting="url")
             elif name == "ssl":
-                values.setdefault("sslmode", "require" if value.lower() in ("", "true") else "prefer")
+                asked |= value.lower() in ("", "true")
             else:
                 self._notes.append(f"url: {name} is for the JDBC driver and has no effect")
+        if asked and values.get("sslmode", "prefer") in ("disable", "allow", "prefer"):
+            values["sslmode"] = "require"
         return values
+
+    def _connect_timeout(self, text: str) -> int:
+        """JDBC's 0 is no limit, which a connection here doesn't have."""
+        low, high = 2, 600
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise ConfigError(f"connectTimeout {text!r} is not a number", setting="url") from None
+        kept = high if seconds == 0 else int(min(max(seconds, low), high))
+        if kept != seconds:
+            self._notes.append(f"url: connectTimeout is {kept} s instead of {text}: it goes from {low} to {high} here")
+        return kept
 
     def _connections(self) -> int:
         number = self._number("connectionmaxactive", 1, 1000)
@@ -144,8 +167,9 @@ class _Translation:
     def _conflict_mode(self) -> ConflictMode:
         mode = _CONFLICTS[self._choice("conflictmode", tuple(_CONFLICTS))]
         if self._text("writemode") == "2" and mode != "upsert":
-            self._notes.append(f"conflictmode: {mode} has no effect with writemode 2, which upserts")
-            return "upsert"
+            self._notes.append(
+                f"conflictmode: {mode} counts under writemode 2, too, where the vendor's code overwrites whatever it is"
+            )
         return mode
 
     def _exception_mode(self) -> str:

@@ -95,7 +95,7 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
             while code != _READY:
                 code, body = self._message(context)
                 if code == _COPY_IN:
-                    failed = self._send_rows(source)
+                    failed = self._send_rows(source, context)
                 elif code == _COPY_OUT:
                     failed = self._take_rows(sink)
                 elif code in self.message_types:
@@ -121,12 +121,12 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
                 raise context.error from None  # the server's last words say why
             raise
 
-    def _send_rows(self, source: Readable | None) -> BaseException | None:
+    def _send_rows(self, source: Readable | None, context: Context) -> BaseException | None:
         if source is None:
             self.channel.send(b"f", b"no file\0")
             return DriverError("COPY FROM STDIN is for copy_in")
-        # Anything before the end is an error, and the server throws away what comes after it.
-        while not self.channel.ready():
+        # An error before the end: the server throws away what comes after it. Notices and settings may come at any time.
+        while not self.channel.ready() or self._aside(context):
             try:
                 block = source.read(COPY_BYTES)
             except BaseException as error:
@@ -139,6 +139,13 @@ class Wire(CoreConnection):  # type: ignore[misc]  # pg8000 has no types
             for start in range(0, len(view), _MESSAGE_BYTES):
                 self.channel.send(b"d", view[start : start + _MESSAGE_BYTES])
         return None
+
+    def _aside(self, context: Context) -> bool:
+        if self.channel.peek() not in (b"N", b"S", b"A"):
+            return False
+        code, body = self._message(context)
+        self.message_types[code](body, context)
+        return True
 
     def _take_rows(self, sink: Writable | None) -> BaseException | None:
         while rows := self.channel.copied():

@@ -21,8 +21,14 @@ from tidegate.providers.postgres.session import IDLE_SECONDS, SETTINGS, Session,
 log = logging.getLogger(__name__)
 
 # The server hangs up on a session that is left alone for 10 minutes, in a transaction or not, unless told otherwise
-# (GUC parameters, Security and Authentication).
-_SETTINGS = {**SETTINGS, "session_timeout": f"{IDLE_SECONDS}s"}
+# (GUC parameters, Security and Authentication). A trigger's warnings, one a row, would fill the line that COPY comes in by. With
+# enable_upsert_to_merge gram.y drops the WHERE of ON DUPLICATE KEY UPDATE without a word.
+_SETTINGS = {
+    **SETTINGS,
+    "client_min_messages": "error",
+    "enable_upsert_to_merge": "off",
+    "session_timeout": f"{IDLE_SECONDS}s",
+}
 
 _STOCK_LIBPQ = 100_000
 """The vendor's libpq, which speaks SHA256, is a fork of 9.2.4 and says so."""
@@ -110,7 +116,7 @@ class Connector:
     def _psycopg2(self, host: Host) -> Driver:
         try:
             return psycopg.open_driver({**self._values, "host": host.name, "port": host.port}, self._name)
-        except Unavailable as error:
+        except (Unavailable, PreflightError) as error:
             if _NOT_SPOKEN.search(str(error)):
                 what = (
                     f"{host} wants a login of GaussDB's own, which psycopg2 can't speak without the vendor's libpq: set driver to "

@@ -92,7 +92,7 @@ def dialect_of(server: Server, empty_string: str) -> Dialect:
     if server.is_postgres:
         return POSTGRES
     return Dialect(
-        sql=GaussdbSql(counts_bytes=server.counts_bytes),
+        sql=GaussdbSql(counts_bytes=server.counts_bytes, dates_have_times=server.compatibility == "A"),
         catalog=GaussdbCatalog(server.catalog),
         strategy=strategy_for(server, empty_string),
         writer=GaussdbWriter,

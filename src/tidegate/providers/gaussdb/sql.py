@@ -19,6 +19,7 @@ from tidegate.providers.postgres.types import VARCHAR_MAX
 UTF8_BYTES = 4
 """The longest character in UTF-8."""
 
+_DATE = re.compile(r"^date\b")
 _VARCHAR = re.compile(r"\bvarchar\((\d+)\)")
 
 
@@ -31,14 +32,17 @@ class GaussdbPut(Put):
 
 
 class GaussdbSql(PostgresSql):
-    """GaussDB's and openGauss's words. ``counts_bytes``: the n of varchar(n) is a number of bytes."""
+    """GaussDB's and openGauss's words.
+
+    ``counts_bytes``: the n of varchar(n) is a number of bytes. ``dates_have_times``: DATE is no date.
+    """
 
     tells_fresh: ClassVar[bool] = False
     keeps_stages: ClassVar[bool] = False
     empty: ClassVar[str] = " "
 
-    def __init__(self, *, counts_bytes: bool = False) -> None:
-        self._counts_bytes = counts_bytes
+    def __init__(self, *, counts_bytes: bool = False, dates_have_times: bool = False) -> None:
+        self._counts_bytes, self._dates_have_times = counts_bytes, dates_have_times
 
     # Tables
 
@@ -46,20 +50,25 @@ class GaussdbSql(PostgresSql):
         return f"CREATE SCHEMA {self.name(schema)}"
 
     def create_table(self, table: TableName, columns: Sequence[tuple[str, str]], key: Sequence[str]) -> str:
-        return super().create_table(table, self._in_bytes(columns), key)
+        return super().create_table(table, self._own_types(columns), key)
 
     def add_columns(self, table: TableName, columns: Sequence[tuple[str, str]]) -> str:
-        added = ", ".join(f"ADD COLUMN {self.name(name)} {rest}" for name, rest in self._in_bytes(columns))
+        added = ", ".join(f"ADD COLUMN {self.name(name)} {rest}" for name, rest in self._own_types(columns))
         return f"ALTER TABLE {self.table(table)} {added}"
 
     def alter_types(self, table: TableName, columns: Sequence[tuple[str, str]]) -> str:
-        return super().alter_types(table, self._in_bytes(columns))
+        return super().alter_types(table, self._own_types(columns))
 
-    def _in_bytes(self, columns: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-        """Column types whose lengths hold as many characters as they say, whatever these are."""
-        if not self._counts_bytes:
-            return columns
-        return [(name, _VARCHAR.sub(_as_bytes, rest)) for name, rest in columns]
+    def _own_types(self, columns: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """Types that hold what PostgreSQL's of the same name do: lengths are in bytes, and DATE is another under A compatibility.
+
+        There gram.y reads it as timestamp(0), and where ``mapping_date_to_datea`` is on as datea, whose text is in another format.
+        """
+        if self._counts_bytes:
+            columns = [(name, _VARCHAR.sub(_as_bytes, rest)) for name, rest in columns]
+        if self._dates_have_times:
+            columns = [(name, _DATE.sub("timestamp(0)", rest)) for name, rest in columns]
+        return columns
 
     # Staging
 

@@ -61,6 +61,7 @@ def _strategy(server: Server, empty: EmptyString, target: Target, table: Catalog
     if in_place and not target.existing_only and options.conflict_mode != "strict":
         way, why = _way(server, target, table)
         found = replace(found, way=way, text=f"{_WORDS[way]}: {why}")
+    found = replace(found, problems=(*found.problems, *_lost_keys(empty, target, table, connection)))
     moving = sorted(found.fixed & set(target.schema.names))
     if moving:
         names = ", ".join(moving)
@@ -94,7 +95,11 @@ def _way(server: Server, target: Target, table: CatalogTable | None) -> tuple[Wa
         return "two", f"{server}; the table is stored by columns"
     if isinstance(table, GaussdbTable) and table.triggers:
         return "two", f"{server}; the table has triggers ({', '.join(table.triggers)}), which the other statements don't fire"
-    if odku and table is not None and len(table.uniques) > 1:
+    if odku and target.options.version_column is not None:
+        odku, why = False, f"{server}; enable_upsert_to_merge makes ON DUPLICATE KEY UPDATE forget its WHERE"
+    elif odku and target.table.name.lower() == "excluded":
+        odku, why = False, f"{server}; the table has the name that ON DUPLICATE KEY UPDATE gives to the new row"
+    elif odku and table is not None and len(table.uniques) > 1:
         odku = False
         why = f"{server}; the table has several unique indexes ({', '.join(unique.name for unique in table.uniques)})"
     elif odku and isinstance(table, GaussdbTable) and not table.distribution_key <= set(target.key):
@@ -105,6 +110,18 @@ def _way(server: Server, target: Target, table: CatalogTable | None) -> tuple[Wa
     else:
         why = f"{server}, which lacks ON DUPLICATE KEY UPDATE with NOTHING and WHERE"
     return ("merge", why) if "merge" in server.features else ("two", f"{why}, and MERGE INTO")
+
+
+def _lost_keys(empty: EmptyString, target: Target, table: CatalogTable | None, connection: str) -> Iterator[ConfigError]:
+    """A NULL equals no other: a row whose key has one is never found again, and comes twice."""
+    if empty != "null" or table is None or target.options.write_mode == "append":
+        return
+    for name in target.key:
+        there = table.column(name)
+        if target.schema.column(name).type == pa.string() and there is not None and not there.not_null:
+            what = f"'' is NULL in this database, and the key column {name} takes it, so that the row is never found again"
+            what += ": make it NOT NULL"
+            yield ConfigError(what, connection=connection, table=target.table, setting="empty_string")
 
 
 def _empty_strings(empty: EmptyString, target: Target, table: CatalogTable | None) -> Iterator[str]:
@@ -123,7 +140,7 @@ def _empty_strings(empty: EmptyString, target: Target, table: CatalogTable | Non
         "empty_string='space' writes one blank"
     )
     there = {column.name for column in table.columns if column.not_null} if table is not None else set(target.key)
-    if needed := [column.name for column in texts if column.name in there or column.name in target.key]:
+    if needed := [column.name for column in texts if column.name in there]:
         yield f"'' in {', '.join(needed)} (key or NOT NULL) is refused by the server; empty_string='space' writes one blank"
 
 

@@ -16,6 +16,11 @@ from tidegate.providers.postgres.types import PgColumn, Widened, column_type, fi
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
 
+_SIZE = """
+SELECT pg_relation_size(c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s
+"""
+
 
 @dataclass(slots=True)
 class Findings:
@@ -65,7 +70,8 @@ class Inspector:
 
     def _empty(self, table: CatalogTable) -> bool:
         if "SELECT" not in table.rights:
-            return table.rows == 0
+            # The server's estimate is 0 for a table that was never analyzed, too.
+            return not table.partitioned and self._session.value(_SIZE, (table.name.schema, table.name.name)) == 0
         return not self._session.value(self._sql.any_row(table.name))
 
     # A table that isn't there

@@ -179,7 +179,8 @@ class LaneStager:
     def _fill(self, session: Session, table: CatalogTable, rows: pa.Table, key: Sequence[str]) -> tuple[TableName, int]:
         try:
             name = self._lanes.table()
-            session.run(self._sql.create_lane(name, table.name, rows.column_names), table=table.name)
+            columns = [(column, there.text) for column in rows.column_names if (there := table.column(column)) is not None]
+            session.run(self._sql.create_lane(name, columns), table=table.name)
             reader = CsvReader(rows)
             session.copy_in(self._sql.copy_in(name, rows.column_names), reader, table=table.name)
             if key:

@@ -248,6 +248,7 @@ class PostgresLedger:
 
         ConfigError naming the sync that is; LeaseLost if the fence was passed.
         """
+        self._all_different(targets)
         for _ in range(5):
             try:
                 with self._transaction() as session:
@@ -270,6 +271,14 @@ class PostgresLedger:
             except DuplicateKey:
                 continue  # another sync claims at this moment: see who it is
         raise SyncBusy(f"the tables of {lease.sync} are being claimed by others")
+
+    def _all_different(self, targets: Sequence[TableName]) -> None:
+        seen: dict[str, TableName] = {}
+        for target in targets:
+            other = seen.setdefault(self._claim_name(target), target)
+            if other != target:
+                what = f"{target} and {other} are the same table, and rows of one source table would overwrite those of the other"
+                raise ConfigError(what, table=target, setting="tables")
 
     def owners(self, targets: Sequence[TableName]) -> Mapping[TableName, str]:
         """Which sync owns each, where one does."""

@@ -136,6 +136,7 @@ def open_driver(values: Mapping[str, Any], name: str) -> Psycopg2Driver:
 # Signs in the text of a refused connection, which carries no SQLSTATE, that somebody has to change something first.
 _FOR_PEOPLE = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" (does not exist|is not permitted to log in)"
+    r"|SASL authentication mechanisms are supported"
     r"|database \".*\" does not exist|permission denied for database|does not support SSL|certificate|invalid .*option",
 )
 

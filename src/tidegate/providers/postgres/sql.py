@@ -209,9 +209,13 @@ class PostgresSql:
         """The keys that a copy brought. A logged table: the server empties unlogged ones after a crash."""
         return f"CREATE TABLE IF NOT EXISTS {self.table(seen)} AS SELECT {self.names(key)} FROM {self.table(table)} WHERE false"
 
-    def create_lane(self, lane: TableName, table: TableName, columns: Sequence[str]) -> str:
-        """A staging table that another connection reads. UNLOGGED: a server that loses its rows loses the load that needs them."""
-        return f"CREATE UNLOGGED TABLE {self.table(lane)} AS SELECT {self.names(columns)} FROM {self.table(table)} WHERE false"
+    def create_lane(self, lane: TableName, columns: Sequence[tuple[str, str]]) -> str:
+        """A staging table that another connection reads; ``columns`` are names and types. It is made without looking at the target:
+        for somebody's ALTER TABLE, waiting for the load, it would wait too.
+
+        UNLOGGED: a server that loses its rows loses the load that needs them.
+        """
+        return f"CREATE UNLOGGED TABLE {self.table(lane)} ({', '.join(f'{self.name(name)} {kind}' for name, kind in columns)})"
 
     def together(self, items: Sequence[str], columns: Sequence[str]) -> str:
         """Several FROM items named ``s`` as one of that name."""
@@ -284,6 +288,12 @@ class PostgresSql:
         """How many of the keys are there; rows that are marked as deleted are not."""
         marked = f" AND t.{self.name(put.mark)} IS NOT TRUE" if put.mark else ""
         return f"SELECT count(*) FROM {self.table(put.table)} AS t JOIN {put.source} ON {self._same_key(put.key)}{marked}"
+
+    def count_keys(self, table: TableName, source: str, key: Sequence[str], mark: str | None) -> str:
+        """How many of the keys are there, each once; marked rows are not."""
+        marked = f" AND t.{self.name(mark)} IS NOT TRUE" if mark else ""
+        there = f"SELECT 1 FROM {self.table(table)} AS t WHERE {self._same_key(key)}{marked}"
+        return f"SELECT count(*) FROM {source} WHERE EXISTS ({there})"
 
     def insert(self, put: Put) -> str:
         """Plain INSERT: a key that is there is an error."""

@@ -231,18 +231,23 @@ class TableWriter:
         return result + self._remove(folded.remove_after)
 
     def _remove(self, keys: pa.Table) -> WriteResult:
-        found = self._delete(keys, self._mark)
-        return WriteResult(deleted=found, not_found=keys.num_rows - found)
+        deleted, found = self._delete(keys, self._mark)
+        return WriteResult(deleted=deleted, not_found=keys.num_rows - found)
 
-    def _delete(self, keys: pa.Table, mark: str | None) -> int:
-        found = 0
+    def _delete(self, keys: pa.Table, mark: str | None) -> tuple[int, int]:
+        """Rows deleted or marked, and keys that were there: without a unique index a key can be there more than once."""
+        deleted = found = 0
+        once = self.table.key_index(self.target.key) is not None
         for source, _ in self.stager.sources(self.table, keys, keys.column_names):
+            if not once:
+                counted = self._sql.count_keys(self.table.name, source, keys.column_names, mark)
+                found += int(self._session.value(counted, table=self.table.name))
             if mark is None:
                 statement = self._sql.delete(self.table.name, source, keys.column_names)
             else:
                 statement = self._sql.set_mark(self.table.name, source, keys.column_names, mark)
-            found += self._session.run(statement, table=self.table.name)
-        return found
+            deleted += self._session.run(statement, table=self.table.name)
+        return deleted, deleted if once else found
 
     def _replace(self, rows: pa.Table) -> WriteResult:
         """Delete every key that comes, then insert: so no unique index is met by a row that is about to move."""
@@ -252,7 +257,7 @@ class TableWriter:
             names = ", ".join(sorted({name.removeprefix(PRESENT) for name in left_out}))
             what = f"rows are replaced whole here, and these leave out {names}: give the table a unique index on the key alone"
             raise ConfigError(what, connection=self._session.name, table=self.table.name)
-        found = self._delete(rows.select(list(self.target.key)), None)
+        _, found = self._delete(rows.select(list(self.target.key)), None)
         self.stager.put(self.table, rows)
         return WriteResult(inserted=rows.num_rows - found, updated=found)
 

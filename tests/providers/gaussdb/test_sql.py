@@ -55,3 +55,10 @@ def test_lengths_grow_where_they_count_bytes() -> None:
     columns = [("a", "varchar(40) NOT NULL"), ("b", "numeric(20,0)"), ("c", "varchar(9000000)")]
     assert '"a" varchar(160) NOT NULL, "b" numeric(20,0), "c" text' in sql.create_table(table, columns, ["a"])
     assert sql.alter_types(table, [("a", "varchar(80)")]) == 'ALTER TABLE "ods"."t" ALTER COLUMN "a" TYPE varchar(320)'
+
+
+def test_a_date_is_declared_as_what_a_compatibility_makes_of_it() -> None:
+    columns = [("d", "date"), ("at", "timestamp(6)"), ("update_date", "varchar(4)")]
+    statement = GaussdbSql(dates_have_times=True).create_table(TableName("ods", "t"), columns, ())
+    assert '"d" timestamp(0), "at" timestamp(6), "update_date" varchar(4)' in statement
+    assert '"d" date' in GaussdbSql().create_table(TableName("ods", "t"), columns, ())

@@ -106,3 +106,20 @@ def test_a_length_in_bytes_that_is_too_short_for_as_many_characters_is_a_warning
     assert warned("PG") == []
     (text,) = warned("B")
     assert "a text in id with" in text
+
+
+def test_a_condition_is_not_left_to_on_duplicate_key_update() -> None:
+    assert chosen("odku", version_column="a").way == "merge"
+    assert "enable_upsert_to_merge" in chosen("odku", version_column="a").text
+    there = replace(table(), name=TableName("ods", "excluded"))
+    target = Target(there.name, SCHEMA, WriteOptions())
+    assert strategy_for(server("odku"), "null")(target, there, "warehouse").way == "merge"
+
+
+@pytest.mark.parametrize(("empty", "problems"), [("null", 1), ("space", 0), ("refuse", 0), ("kept", 0)])
+def test_a_key_column_that_takes_null_is_a_problem_where_empty_strings_become_it(empty: str, problems: int) -> None:
+    there = table()
+    nullable = replace(there, columns=(replace(there.columns[0], not_null=False), *there.columns[1:]))
+    found = chosen(there=nullable, empty=empty).problems
+    assert len(found) == problems
+    assert all("key column id" in str(problem) and problem.setting == "empty_string" for problem in found)

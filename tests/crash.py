@@ -66,22 +66,27 @@ class Watched:
 
 
 def _child(
-    source: Mapping[str, Any], sink: Mapping[str, Any], tables: list[str], options: dict[str, Any], at: int, out: Any
+    source: Mapping[str, Any], sink: Mapping[str, Any], tables: list[str], options: dict[str, Any], at: int, system: str, out: Any
 ) -> None:
     steps = Steps(at)
     reader = Watched(systems()["mysql"].open_source(source, "shop"), steps)
-    writer = Watched(systems()["postgres"].open_sink(sink, "warehouse"), steps)
+    writer = Watched(systems()[system].open_sink(sink, "warehouse"), steps)
     sync = Sync.of("shop", tables, schema="ods", options=WriteOptions.of(options))
     run(sync, reader, writer, owner="crash test")
     out.send(steps.count)
 
 
 def run_and_kill(
-    source: Mapping[str, Any], sink: Mapping[str, Any], tables: list[str], options: dict[str, Any], at: int = 0
+    source: Mapping[str, Any],
+    sink: Mapping[str, Any],
+    tables: list[str],
+    options: dict[str, Any],
+    at: int = 0,
+    system: str = "postgres",
 ) -> int | None:
     """Run the sync in a child. The steps it took, or None if it killed itself at step ``at``."""
     receiver, sender = _context.Pipe(duplex=False)
-    child = _context.Process(target=_child, args=(source, sink, tables, options, at, sender))
+    child = _context.Process(target=_child, args=(source, sink, tables, options, at, system, sender))
     child.start()
     sender.close()
     child.join(SECONDS)

@@ -132,6 +132,9 @@ def target_rows(server: PostgresServer, schema: str, table: str) -> list[tuple[A
     return found
 
 
-def assert_equal(shop: Shop, server: PostgresServer, schema: str = "ods") -> None:
+def assert_equal(shop: Shop, server: PostgresServer, schema: str = "ods", *, empty_is_null: bool = False) -> None:
     for table in TABLES:
-        assert target_rows(server, schema, table) == shop.rows(table), table
+        expected = shop.rows(table)
+        if empty_is_null:
+            expected = [tuple(None if value == "" else value for value in row) for row in expected]
+        assert target_rows(server, schema, table) == expected, table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -263,47 +264,60 @@ def test_a_target_that_was_renamed_in_the_options_is_not_begun_with_changes_alon
 SMALL = {"batch_rows": 20, "max_retries": 0}
 
 
-def _fresh(target: PostgresServer) -> Iterator[PostgresServer]:
-    """The database emptied, ledger included."""
+def _fresh(target: PostgresServer) -> None:
+    """Empty the database, ledger included."""
     target.execute(
-        "DO $$ DECLARE name text; BEGIN FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_)' "
+        "DO $$ DECLARE name text; BEGIN "
+        "FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_|tidegate_sandbox)' "
         "LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP; END $$",
         "CREATE SCHEMA public",
     )
-    yield target
 
 
-def _every_step(shop: Shop, target: PostgresServer, prepare: Any, stride: int) -> None:
+@pytest.fixture(
+    params=[
+        pytest.param(("postgres", 5), id="postgres-some"),
+        pytest.param(("gaussdb", 41), id="gaussdb-few"),
+        pytest.param(("adbpg", 41), id="adbpg-few"),
+        *(pytest.param((system, 1), id=f"{system}-every", marks=pytest.mark.soak) for system in ("postgres", "gaussdb", "adbpg")),
+    ]
+)
+def killed(request: pytest.FixtureRequest) -> tuple[str, PostgresServer, int]:
+    """A system, a database on it, and every how many steps a run is killed."""
+    system, stride = request.param
+    return system, request.getfixturevalue("pg_database" if system == "postgres" else f"{system}_database"), stride
+
+
+def _every_step(shop: Shop, killed: tuple[str, PostgresServer, int], prepare: Callable[[], object]) -> None:
     """Kill a run at each step; with a few more changes in between, the next run ends equal to the source."""
-    values = shop.server.values(), target.values()
-    for _ in _fresh(target):
-        prepare()
-    steps = run_and_kill(*values, tables_of(shop), SMALL)
+    system, target, stride = killed
+    run_it = functools.partial(run_and_kill, shop.server.values(), target.values(), tables_of(shop), SMALL, system=system)
+    _fresh(target)
+    prepare()
+    steps = run_it()
     assert steps is not None
     for step in range(1, steps + 1, stride):
-        for _ in _fresh(target):
-            prepare()
-        killed = run_and_kill(*values, tables_of(shop), SMALL, step) is None
-        assert killed or step > steps - 8, f"step {step} of {steps} was not reached"
+        _fresh(target)
+        prepare()
+        assert run_it(at=step) is None or step > steps - 8, f"step {step} of {steps} was not reached"
         shop.run(1)
-        run_and_kill(*values, tables_of(shop), SMALL)
-        assert_equal(shop, target)
+        run_it()
+        assert_equal(shop, target, empty_is_null=system == "gaussdb")
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("stride", [pytest.param(5, id="some"), pytest.param(1, id="every", marks=pytest.mark.soak)])
-def test_a_copy_killed_at_any_step_is_finished_by_the_next_run(shop: Shop, pg_database: PostgresServer, stride: int) -> None:
+def test_a_copy_killed_at_any_step_is_finished_by_the_next_run(shop: Shop, killed: tuple[str, PostgresServer, int]) -> None:
     shop.fill(45)
-    _every_step(shop, pg_database, lambda: None, stride)
+    _every_step(shop, killed, lambda: None)
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("stride", [pytest.param(5, id="some"), pytest.param(1, id="every", marks=pytest.mark.soak)])
-def test_a_catch_up_killed_at_any_step_is_finished_by_the_next_run(shop: Shop, pg_database: PostgresServer, stride: int) -> None:
+def test_a_catch_up_killed_at_any_step_is_finished_by_the_next_run(shop: Shop, killed: tuple[str, PostgresServer, int]) -> None:
     shop.fill(30)
+    system, target, _ = killed
 
     def prepare() -> None:
-        run_and_kill(shop.server.values(), pg_database.values(), tables_of(shop), SMALL)
+        run_and_kill(shop.server.values(), target.values(), tables_of(shop), SMALL, system=system)
         shop.run(20)
 
-    _every_step(shop, pg_database, prepare, stride)
+    _every_step(shop, killed, prepare)

@@ -276,7 +276,7 @@ def _fresh(target: PostgresServer) -> None:
 
 @pytest.fixture(
     params=[
-        pytest.param(("postgres", 5), id="postgres-some"),
+        pytest.param(("postgres", 11), id="postgres-some"),
         pytest.param(("gaussdb", 41), id="gaussdb-few"),
         pytest.param(("adbpg", 41), id="adbpg-few"),
         *(pytest.param((system, 1), id=f"{system}-every", marks=pytest.mark.soak) for system in ("postgres", "gaussdb", "adbpg")),

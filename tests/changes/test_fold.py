@@ -37,7 +37,7 @@ class FoldedTarget(Model):
             self._delete(tuple(row[name] for name in self.key))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(before=logs(size=6), log=logs(), rule=rules(), cuts=st.lists(st.integers(0, 50), max_size=3))
 @example(
     before=[],

@@ -108,7 +108,7 @@ def any_table(db: Database) -> Callable[[st.DataObject], None]:
 EVERYTHING = list(HealthCheck)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=EVERYTHING)
+@settings(max_examples=12, deadline=None, suppress_health_check=EVERYTHING)
 @given(data=st.data())
 def test_copy_by_either_route_and_the_log_give_what_the_server_stored(db: Database, data: st.DataObject) -> None:
     any_table(db)(data)

@@ -123,7 +123,8 @@ def test_binary_brings_what_csv_brings(session: Session, name: str, data: st.Dat
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.integers(1, 76), st.integers(-9, 76))
 def test_decimals_of_any_size_and_scale_are_exact(session: Session, data: st.DataObject, precision: int, scale: int) -> None:
-    scale = min(scale, precision)
+    # pyarrow makes a decimal of a negative scale out of all its digits, zeros included.
+    scale = max(min(scale, precision), precision - (38 if precision <= 38 else 76))
     kind = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
     top = 10**precision - 1
     digits = st.sampled_from([0, 1, -1, top, -top, 10 ** (precision - 1)]) | st.integers(-top, top)

@@ -42,7 +42,9 @@ class Session:
         self._driver = driver
         self._savepoints = 0
         self.stages: set[str] = set()
-        """Names of staging tables that loads keep from one to the next; a rollback may have taken some of them."""
+        """Names of the staging tables that loads keep from one to the next."""
+        self.new_stages: set[str] = set()
+        """Those that the transaction has made."""
 
     @property
     def closed(self) -> bool:
@@ -97,9 +99,12 @@ class Session:
         """Unavailable if the connection was lost meanwhile: then only the ledger knows whether it was committed."""
         with self._errors(None):
             self._driver.commit()
+        self.stages |= self.new_stages
+        self.new_stages.clear()
 
     def rollback(self) -> None:
         """End the transaction without a trace. Doesn't raise: on a lost connection the server has done so itself."""
+        self.new_stages.clear()
         try:
             self._driver.rollback()
         except DriverError:

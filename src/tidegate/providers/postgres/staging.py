@@ -63,6 +63,7 @@ class _Base:
         return dict(self._stages)
 
     def undone(self, made: Made) -> None:
+        self._session.new_stages -= set(self._stages.values()) - set(made.values())
         self._stages = made
 
     def _pages(self, rows: pa.Table) -> Iterator[list[str]]:
@@ -103,11 +104,12 @@ class _Staged(_Base):
         yield self._sql.staged(stage), rows.num_rows
 
     def _make(self, table: CatalogTable, columns: Sequence[str]) -> str:
-        stages = self._session.stages
         kept = self._kept(table, columns)
-        if self._sql.keeps_stages and (kept in stages or len(stages) < KEPT):
+        if kept in self._session.stages:
+            return kept
+        if self._sql.keeps_stages and len(self._session.stages | self._session.new_stages) < KEPT:
             self._session.run(self._sql.create_kept_staging(kept, table.name, columns), table=table.name)
-            stages.add(kept)
+            self._session.new_stages.add(kept)
             return kept
         stage = f"{self.prefix}{next(self._numbers)}"
         self._session.run(self._create(stage, table, columns), table=table.name)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVERS := .test-servers
 TESTS ?= tests
-# What the demo writes into: postgres, gaussdb or adbpg.
+# What the demo writes into: postgres, gaussdb, adbpg or starrocks.
 SINK ?= postgres
 # The servers are there once `make test-servers` ran, so a missing one is a failure and not a skip.
 PYTEST := TIDEGATE_REQUIRE_SERVERS=1 $(BIN)/python -m pytest
@@ -15,7 +15,7 @@ PYTEST := TIDEGATE_REQUIRE_SERVERS=1 $(BIN)/python -m pytest
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/demo ## Replay a recorded MySQL CDC snapshot by Airflow, into an embedded PostgreSQL or SINK=gaussdb|adbpg
+demo: $(VENV)/demo ## Replay a recorded MySQL CDC snapshot by Airflow, into an embedded PostgreSQL or SINK=gaussdb|adbpg|starrocks
 	@$(BIN)/python -m demo.run --sink $(SINK)
 
 demo-page: $(VENV)/demo ## The demo's DAG on its schedule, with Airflow's page on http://localhost:8080
@@ -52,7 +52,7 @@ $(VENV)/uv:
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv && touch $@
 
 $(VENV)/demo: $(VENV)/uv pyproject.toml requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,mysql,postgres,gaussdb,adbpg]' --group demo && touch $@
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,mysql,postgres,gaussdb,adbpg,starrocks]' --group demo && touch $@
 
 $(VENV)/dev: $(VENV)/uv pyproject.toml requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,dagster,mysql,postgres,gaussdb,adbpg,fast]' --group dev && touch $@ $(VENV)/demo
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[airflow,dagster,mysql,postgres,gaussdb,adbpg,starrocks,fast]' --group dev && touch $@ $(VENV)/demo

@@ -61,6 +61,7 @@ class TidegateIOManager(dg.ConfigurableIOManager):
     max_retries: int | None = Field(default=None, description="n retries are n + 1 attempts.")
     retry_wait: float | None = Field(default=None, description="Seconds before the first retry; doubled each time.")
     parallelism: int | None = Field(default=None, description="Connections that load one table at a time.")
+    properties: dict[str, str] | None = Field(default=None, description="Settings of the load in the target's own words.")
 
     def handle_output(self, context: dg.OutputContext, obj: Rows) -> None:
         """Write what the asset returned. Failure, never retried, for a permanent error."""

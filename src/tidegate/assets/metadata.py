@@ -8,7 +8,10 @@ from tidegate.changes.schema import TableSchema
 from tidegate.changes.types import type_name
 from tidegate.sync.results import WriteResult
 
-COUNTS = ("rows", "inserted", "updated", "deleted", "ignored", "not_found", "quarantined", "skipped", "bytes", "retries")
+COUNTS = (
+    *("rows", "inserted", "updated", "deleted", "ignored", "not_found", "quarantined", "skipped", "filtered"),
+    *("bytes", "loads", "failed_loads", "retries"),
+)
 
 
 def write_metadata(write: WriteResult) -> dict[str, Any]:

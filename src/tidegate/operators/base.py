@@ -56,6 +56,7 @@ class TidegateOperator(BaseOperator):
         max_retries: int | str | None = None,
         retry_wait: float | str | None = None,
         parallelism: int | str | None = None,
+        properties: Mapping[str, str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         unknown = {name: None for name in kwargs if name not in _AIRFLOWS_OWN and not name.startswith("_")}
@@ -80,6 +81,7 @@ class TidegateOperator(BaseOperator):
         self.max_retries = max_retries
         self.retry_wait = retry_wait
         self.parallelism = parallelism
+        self.properties = properties
 
     def write_options(self) -> WriteOptions:
         """The options as they stand, which is after rendering if they hold templates. ConfigError for a wrong one."""

@@ -37,6 +37,8 @@ def parse_option(name: str, value: Any) -> Any:
     kind = _KINDS.get(name)
     if kind is tuple:
         return tuple(names_from(value, name))
+    if kind is dict:
+        return mapping_from(value, name)
     if kind is str:
         return str(value)
     if kind is None or not isinstance(value, str):
@@ -85,6 +87,8 @@ def _kind(hint: Any) -> type:
     parts = [part for part in get_args(hint) if part is not NoneType]
     if get_origin(hint) is tuple:
         return tuple
+    if get_origin(hint) is Mapping or any(get_origin(part) is Mapping for part in parts):
+        return dict
     if isinstance(hint, type):
         return hint
     # A Literal of names, or one type beside None.

@@ -89,7 +89,10 @@ class _WriteOperator(TidegateOperator):
             key = None if self.key is None else names_from(self.key, "key")
             with self._origin() as rows:
                 result = self._write(TidegateHook(self.sink_conn_id), table, rows, key, options, context)
-        counts = {name: getattr(result, name) for name in ("inserted", "updated", "deleted", "not_found", "quarantined", "skipped")}
+        counts = {
+            name: getattr(result, name)
+            for name in ("inserted", "updated", "deleted", "not_found", "quarantined", "skipped", "filtered")
+        }
         parts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         self.log.info("%s: %s rows%s in %.1f s", table, f"{result.rows:,}", f" ({parts})" if parts else "", result.seconds)
         self.record_event(context, table, {"rows": result.rows, **counts})

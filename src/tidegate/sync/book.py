@@ -178,7 +178,7 @@ class Book:
 def line(entry: Entry, write: WriteResult) -> str:
     """``shop.orders → ods.orders: 1,234 rows (1,000 inserted, 200 updated, 34 deleted), at binlog.000003:4711``."""
     counts = {"inserted": write.inserted, "updated": write.updated, "deleted": write.deleted, "ignored": write.ignored}
-    counts |= {"not found": write.not_found, "quarantined": write.quarantined, "skipped": write.skipped}
+    counts |= {"not found": write.not_found, "quarantined": write.quarantined, "skipped": write.skipped, "filtered": write.filtered}
     parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     rows = "1 row" if write.rows == 1 else f"{write.rows:,} rows"
     return f"{entry.table} → {entry.target}: {rows}{f' ({parts})' if parts else ''}, at {entry.position}"

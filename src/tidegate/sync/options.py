@@ -66,6 +66,9 @@ class WriteOptions:
         seconds after which what was read is committed, at the next transaction boundary, though the window goes on.
     ``max_retries``, ``retry_wait``
         n retries are n + 1 attempts; seconds before the first of them, doubled each time, with jitter.
+    ``properties``
+        with a target that loads files of rows over HTTP: settings of the load in the target's own words, passed on as they are
+        (StarRocks: any header of Stream Load, the vendor's ``sink.properties.*``).
     ``parallelism``
         connections at most that bring the rows of one table at a time, where they are merged (``method='copy'``).
     """
@@ -88,6 +91,7 @@ class WriteOptions:
     max_retries: int | None = None
     retry_wait: float | None = None
     parallelism: int | None = None
+    properties: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.columns, list):

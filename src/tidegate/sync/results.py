@@ -25,8 +25,12 @@ class WriteResult:
     """Overtaken by a later change of the same key in the same chunk."""
     quarantined: int = 0
     skipped: int = 0
+    filtered: int = 0
+    """Rows that the target itself left out as faulty, within the share that it was allowed to; part of ``rows``."""
     bytes: int = 0
     loads: int = 0
+    failed_loads: int = 0
+    """Loads that were refused or given up, of those that the target counts one by one."""
     retries: int = 0
     seconds: float = 0.0
 

@@ -47,8 +47,10 @@ CAPABILITIES = Capabilities(
         "op_column": (),
         "soft_delete_column": (),
         "parallelism": (1,),
+        "properties": (),
     },
     refusals={
+        "properties": "they are settings of Stream Load, and nothing is loaded over HTTP here; leave them out",
         "write_mode=upsert": _AS_IT_IS,
         "write_mode=overwrite": "segments are never changed once they are committed; capture into a new folder",
         "conflict_mode": _MERGED,

@@ -37,8 +37,10 @@ CAPABILITIES = Capabilities(
         "initial": get_args(Initial),
         "method": get_args(Method),
         "parallelism": (1,),
+        "properties": (),
     },
     refusals={
+        "properties": "they are settings of Stream Load, and nothing is loaded over HTTP here; leave them out",
         "parallelism": "on one machine several COPYs into staging were measured no faster than one: the merge takes the time",
     },
     defaults={

@@ -1,0 +1,1 @@
+"""StarRocks as a target."""

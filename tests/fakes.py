@@ -21,7 +21,10 @@ from tidegate.changes.fold import fold
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, SyncBusy
+from tidegate.sync.log import Record
+from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.mapping import Target
+from tidegate.sync.payload import Payload
 from tidegate.sync.protocols import (
     Capabilities,
     Copy,
@@ -36,7 +39,8 @@ from tidegate.sync.protocols import (
     Window,
 )
 from tidegate.sync.results import WriteResult
-from tidegate.sync.writeahead import Outcome, Payload, Record, WriteAheadLedger, WriteAheadLoad
+from tidegate.sync.twophase import Action, Standing, TwoPhaseLoad
+from tidegate.sync.writeahead import Outcome, WriteAheadLoad
 
 Fault = Literal["before", "after", "lost"]
 
@@ -384,6 +388,10 @@ class MemoryStore:
     faults: Faults = field(default_factory=Faults)
     logs: dict[str, list[str]] = field(default_factory=dict)
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    forgotten: bool = False
+
+    def remembers(self, name: str, number: int, table: TableName) -> bool:
+        return not self.forgotten
 
     def setup(self) -> None: ...
 
@@ -407,8 +415,11 @@ class MemoryStore:
         held.append(json.dumps(record))
         return True
 
-    def records(self, name: str) -> Sequence[Record]:
-        return [json.loads(text) for text in self.logs.get(name, [])]
+    def records(self, name: str, since: int | None = None) -> Sequence[tuple[int, Record]]:
+        records = [(number, json.loads(text)) for number, text in enumerate(self.logs.get(name, []))]
+        if since is None:
+            since = max((number for number, record in records if "state" in record), default=0)
+        return records[since:]
 
 
 @dataclass
@@ -423,8 +434,9 @@ class MemoryTransport:
     def encoder(self, targets: Sequence[Target]) -> str:
         return json.dumps([str(target.options.rules) for target in targets])
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Payload:
-        return Payload(json.dumps(batch.data.to_pylist(), default=str).encode(), batch.num_rows)
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+        keyed = target.options.write_mode != "append"
+        return [Payload([json.dumps(batch.data.to_pylist(), default=str).encode()], batch.num_rows, keyed=keyed)]
 
     def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
         result: WriteResult = self.faults.around(lambda: self._load(label, target, payload))
@@ -434,7 +446,7 @@ class MemoryTransport:
         self.sends += 1
         if self.labels.get(label) == "done":
             return WriteResult(rows=payload.rows)
-        rows = json.loads(payload.body)
+        rows = json.loads(payload.body[0])
         schema = target.schema
         table = pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema.arrow())
         hidden = {name for row in rows for name in row if name.startswith(PRESENT)}
@@ -443,12 +455,25 @@ class MemoryTransport:
         self.labels[label] = "done"
         return self.tables.apply(target, ChangeBatch.of(schema, table, kinds, present=present))
 
-    def outcome(self, label: str) -> Outcome:
-        outcome: Outcome = self.faults.around(lambda: self.labels.get(label, "absent"), remote=False)
+    def outcome(self, label: str, target: Target, payload: Payload) -> Outcome:
+        outcome: Outcome = self.faults.around(lambda: self.labels.get(label, "unknown"), remote=False)
         return outcome
 
+    def act(self, action: Action) -> None:
+        self.faults.around(lambda: self.tables.models[TableName(*action["table"])].truncate())
+
+    def truncation(self, target: Target) -> Action | None:
+        self.tables.model(target)
+        return {"table": [target.table.schema, target.table.name]}
+
+    def filling(self, target: Target, column: Column, value: pa.Scalar | None) -> Action | None:
+        raise AssertionError("not declared")
+
+    def swapping(self, target: Target, shadow: Target) -> Action:
+        raise AssertionError("not declared")
+
     def forget(self) -> None:
-        self.labels = dict.fromkeys(self.labels, "unknown")
+        self.labels.clear()
 
 
 @dataclass
@@ -456,6 +481,11 @@ class LabelledSink(FakeSink):
     """A target like StarRocks: each load is atomic under its label, nothing spans two loads."""
 
     transactional = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, follows=frozenset(("truncated",)))
+
     store: MemoryStore = field(default_factory=MemoryStore)
     transport: MemoryTransport = field(init=False)
 
@@ -477,3 +507,113 @@ class LabelledSink(FakeSink):
         assert lease is not None
         assert window is not None
         return WriteAheadLoad(self.ledger, self.transport, lease, targets, window, self.name, intent, patience=0.2)
+
+
+# With transactions that are prepared, and a ledger beside them
+
+
+@dataclass
+class MemoryTransactions:
+    """Transactions of a target, a label each. ``give_up`` ends those that aren't committed, ``forget`` all labels."""
+
+    tables: Tables
+    faults: Faults
+    spans_tables: bool = False
+    standing: dict[str, Standing] = field(default_factory=dict)
+    pending: dict[str, list[tuple[Target, Payload]]] = field(default_factory=dict)
+
+    def label(self, id: str, number: int) -> str:
+        return f"{id}-{number}"
+
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+        return MemoryTransport(self.tables, self.faults).encode(target, batch, copy)
+
+    def begin(self, label: str, table: TableName) -> None:
+        self.faults.around(lambda: self._begin(label))
+
+    def _begin(self, label: str) -> None:
+        assert label not in self.standing
+        self.standing[label], self.pending[label] = "open", []
+
+    def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
+        self.faults.around(lambda: self.pending[label].append((target, payload)))
+        return WriteResult(rows=payload.rows)
+
+    def prepare(self, label: str, tables: Sequence[TableName]) -> None:
+        self.faults.around(lambda: self._move(label, ("open", "prepared"), "prepared"))
+
+    def commit(self, label: str, tables: Sequence[TableName]) -> None:
+        self.faults.around(lambda: self._commit(label))
+
+    def _commit(self, label: str) -> None:
+        before = self.standing[label]
+        self._move(label, ("prepared", "done"), "done")
+        if before == "prepared":
+            for target, payload in self.pending.pop(label):
+                MemoryTransport(self.tables, Faults()).send(label, target, payload)
+
+    def _move(self, label: str, before: tuple[Standing, ...], after: Standing) -> None:
+        if self.standing.get(label) not in before:
+            raise LoadUnresolved("the target has given it up")
+        self.standing[label] = after
+
+    def rollback(self, label: str, tables: Sequence[TableName]) -> None:
+        self.faults.around(lambda: self._rollback(label))
+
+    def _rollback(self, label: str) -> None:
+        assert self.standing.get(label) != "done", "a committed load was rolled back"
+        if label in self.standing:
+            self.standing[label] = "absent"
+
+    def outcome(self, label: str, table: TableName) -> Standing:
+        standing: Standing = self.faults.around(lambda: self.standing.get(label, "unknown"))
+        return standing
+
+    def holds(self, table: TableName, proof: Mapping[str, Any]) -> bool:
+        raise AssertionError("no payload has a proof")
+
+    def act(self, action: Action) -> None:
+        self.faults.around(lambda: self.tables.models[TableName(*action["table"])].truncate())
+
+    def truncation(self, target: Target) -> Action | None:
+        self.tables.model(target)
+        return {"table": [target.table.schema, target.table.name]}
+
+    def filling(self, target: Target, column: Column, value: pa.Scalar | None) -> Action | None:
+        raise AssertionError("not declared")
+
+    def swapping(self, target: Target, shadow: Target) -> Action:
+        raise AssertionError("not declared")
+
+    def give_up(self) -> None:
+        self.standing = {label: "done" if now == "done" else "absent" for label, now in self.standing.items()}
+
+    def forget(self) -> None:
+        self.standing.clear()
+
+
+@dataclass
+class PreparedSink(LabelledSink):
+    """A target like StarRocks from 2.4 on: what was prepared stays until it is committed, rolled back, or its time is over."""
+
+    spans_tables: bool = False
+    transactions: MemoryTransactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.transactions = MemoryTransactions(self.tables, self.faults, self.spans_tables)
+        self.restart(self.faults)
+
+    def restart(self, faults: Faults) -> None:
+        super().restart(faults)
+        self.transactions.faults = faults
+        self.book = WriteAheadLedger(self.store, self.name, self.transactions)
+
+    @property
+    def ledger(self) -> WriteAheadLedger:
+        return self.book
+
+    def begin(
+        self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
+    ) -> Load:
+        return TwoPhaseLoad(self.transactions, targets, self.name, self.book, lease)

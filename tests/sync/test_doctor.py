@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -67,6 +67,19 @@ def test_the_positions_that_the_target_remembers_are_asked_about() -> None:
     sink.ledger.record(Lease("shop", "me", 1, 60), [Entry("shop", ORDERS, TableName("ods", "orders"), here)])
     look(source, sink=sink)
     assert source.asked == {ORDERS: here, ITEMS: None}
+
+
+class Forgetful(TransactionalSink):
+    """A target whose server forgets what a run left unfinished."""
+
+    def health(self, targets: Sequence[TableName], interval: float | None) -> Sequence[str]:
+        return [f"{', '.join(map(str, targets))}: labels are forgotten after 1 h, a run comes every {interval} s"]
+
+
+def test_settings_of_the_target_that_do_not_fit_the_schedule_are_worth_a_look() -> None:
+    report = look(Clinic(), sink=Forgetful(Tables(SCHEMA.names, KEY)))
+    assert report.verdict == "warn"
+    assert "warn: ods.orders, ods.items: labels are forgotten after 1 h, a run comes every 86400.0 s" in str(report)
 
 
 def test_a_log_that_is_purged_before_the_next_run_is_critical_for_its_table_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import FakeSource, Fault, Faults, Killed, LabelledSink, Tables, Transaction, TransactionalSink
+from tests.fakes import FakeSource, Fault, Faults, Killed, LabelledSink, PreparedSink, Tables, Transaction, TransactionalSink
 from tests.model import Change, Model
 from tests.strategies import KEY, SCHEMA, changes, rows, rules
 from tidegate.changes.batch import TableEvent, TableEventKind
@@ -83,12 +84,15 @@ def histories(draw: Any) -> list[Transaction]:
 FAULTS = st.lists(st.dictionaries(st.integers(1, 25), st.sampled_from(["before", "after", "lost"]), max_size=2), max_size=4)
 
 
-def run_until_done(sync: Sync, source: FakeSource, sink: Any, faults: list[dict[int, Fault]]) -> None:
-    """Run, kill, run again; the last run meets no fault."""
+def run_until_done(
+    sync: Sync, source: FakeSource, sink: Any, faults: list[dict[int, Fault]], meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Run, kill, run again; the last run meets no fault. ``meanwhile`` is what the target does between runs."""
     for planned in [*faults, {}]:
         sink.faults = Faults(planned)
         if isinstance(sink, LabelledSink):
             sink.restart(sink.faults)
+            meanwhile()
         if planned:
             with suppress(Killed, TidegateError):
                 run(sync, source, sink, owner="scheduler")
@@ -96,11 +100,19 @@ def run_until_done(sync: Sync, source: FakeSource, sink: Any, faults: list[dict[
             run(sync, source, sink, owner="scheduler")
 
 
-def sink_of(kind: type[TransactionalSink] | type[LabelledSink]) -> Any:
+def sink_of(kind: Callable[..., Any]) -> Any:
     return kind(Tables(SCHEMA.names, SCHEMA.key))
 
 
-@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+def one_for_all(tables: Tables) -> PreparedSink:
+    """One transaction takes the rows of all tables."""
+    return PreparedSink(tables, spans_tables=True)
+
+
+KINDS = [TransactionalSink, LabelledSink, PreparedSink, one_for_all]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=250, deadline=None)
 @given(
     log=transactions(partial=True),
@@ -112,6 +124,8 @@ def sink_of(kind: type[TransactionalSink] | type[LabelledSink]) -> Any:
 def test_changes_cut_anywhere_and_killed_anywhere_end_as_if_applied_one_by_one(
     kind: Any, log: list[Transaction], rule: Rules, limit: int, stops: list[int], faults: list[dict[int, Fault]]
 ) -> None:
+    if rule.conflict_mode == "strict" and kind in (PreparedSink, one_for_all):
+        return  # what the rows meet has to be asked before they are loaded, so each load stands alone
     source, sink = FakeSource(SCHEMAS, log), sink_of(kind)
     sync = sync_of(options(rule, batch_rows=limit, flush_interval=1), ORDERS, CUSTOMERS)
     for stop in [0, *sorted(stops), len(log)]:
@@ -124,7 +138,7 @@ def test_changes_cut_anywhere_and_killed_anywhere_end_as_if_applied_one_by_one(
         assert sink.ledger.last("shop")[table].position == source.position(len(log))
 
 
-@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=200, deadline=None)
 @given(log=transactions(partial=False), limit=st.integers(1, 4), stops=st.lists(st.integers(0, 8), max_size=3), faults=FAULTS)
 def test_append_stores_each_change_exactly_once_and_in_order(
@@ -141,7 +155,7 @@ def test_append_stores_each_change_exactly_once_and_in_order(
         assert sink.tables.appended.get(TableName("ods", table.name), []) == expected
 
 
-@pytest.mark.parametrize("kind", [TransactionalSink, LabelledSink])
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=250, deadline=None)
 @given(log=histories(), limit=st.integers(1, 3), first=st.integers(0, 10), faults=FAULTS)
 def test_a_copy_among_changes_killed_anywhere_ends_equal_to_the_source(
@@ -158,23 +172,57 @@ def test_a_copy_among_changes_killed_anywhere_ends_equal_to_the_source(
 
 
 @st.composite
-def altered_histories(draw: Any) -> list[Transaction]:
+def altered_histories(draw: Any, kinds: tuple[TableEventKind, ...] = ("truncated", "column_added", "broken")) -> list[Transaction]:
     """Histories with statements in between that concern whole tables."""
     log: list[Transaction] = []
     for txn in draw(histories()):
         log.append(txn)
         if draw(st.booleans()):
-            log.append([draw(table_events())])
+            log.append([draw(table_events(kinds))])
     return log
 
 
-def table_events() -> st.SearchStrategy[tuple[TableName, TableEvent]]:
+def table_events(kinds: tuple[TableEventKind, ...]) -> st.SearchStrategy[tuple[TableName, TableEvent]]:
     def event(table: TableName, kind: TableEventKind, value: int | None) -> tuple[TableName, TableEvent]:
         constant = None if value is None else pa.scalar(value, SCHEMA.column("b").type)
         return table, TableEvent(table, kind, kind.upper(), "here", SCHEMA.column("b"), constant)
 
-    kinds: list[TableEventKind] = ["truncated", "column_added", "broken"]
     return st.builds(event, st.sampled_from([ORDERS, CUSTOMERS]), st.sampled_from(kinds), st.none() | st.integers(1, 3))
+
+
+@pytest.mark.parametrize("ends", ["give_up", "forget"])
+@pytest.mark.parametrize("kind", [PreparedSink, one_for_all])
+@settings(max_examples=150, deadline=None)
+@given(log=histories(), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS)
+def test_what_the_target_gave_up_or_forgot_meanwhile_is_loaded_again(
+    kind: Any, ends: str, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log), sink_of(kind)
+    sync = sync_of(WriteOptions(batch_rows=limit, flush_interval=1), ORDERS, CUSTOMERS)
+    for stop in [*sorted(stops), len(log)]:
+        source.visible = max(source.visible, min(stop, len(log)))
+        run_until_done(sync, source, sink, faults, getattr(sink.transactions, ends))
+    for table in (ORDERS, CUSTOMERS):
+        got = sink.tables.models.get(TableName("ods", table.name))
+        assert (got.rows if got else {}) == source.state(table)
+
+
+@pytest.mark.parametrize("kind", [LabelledSink, PreparedSink, one_for_all])
+@settings(max_examples=150, deadline=None)
+@given(
+    log=altered_histories(("truncated",)), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS
+)
+def test_a_truncate_takes_its_place_among_the_loads_however_often_the_run_is_killed(
+    kind: Any, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
+) -> None:
+    source, sink = FakeSource(SCHEMAS, log), sink_of(kind)
+    sync = sync_of(WriteOptions(batch_rows=limit, flush_interval=1), ORDERS, CUSTOMERS)
+    for stop in [0, *sorted(stops), len(log)]:
+        source.visible = max(source.visible, min(stop, len(log)))
+        run_until_done(sync, source, sink, faults)
+    for table in (ORDERS, CUSTOMERS):
+        got = sink.tables.models.get(TableName("ods", table.name))
+        assert (got.rows if got else {}) == source.state(table)
 
 
 @pytest.mark.parametrize("delete_mode", ["apply", "ignore"])
@@ -297,6 +345,7 @@ def _killed_between_send_and_record(write: WriteOptions) -> tuple[Sync, FakeSour
 def test_an_append_whose_label_was_forgotten_stops_and_says_so() -> None:
     sync, source, sink = _killed_between_send_and_record(WriteOptions(write_mode="append", op_column="op", batch_rows=2))
     sink.transport.forget()
+    sink.store.forgotten = True
     with pytest.raises(PermanentError, match="forgotten the label"):
         run(sync, source, sink, owner="scheduler")
 

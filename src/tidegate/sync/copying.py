@@ -31,6 +31,13 @@ class Copier:
         """The table that the rows go to: the target, or its shadow."""
         return self._sink.shadow(table.target) if table.copy == "shadow" else table.target
 
+    def clear_place(self, table: TablePlan) -> None:
+        """Make the shadow of a table whose copy begins: what is left of another copy is not part of this one."""
+        self._sink.prepare(table.target, self._sink.inspect(table.target))
+        self._sink.drop_shadow(table.target)
+        written = self.written(table)
+        self._sink.prepare(written, self._sink.inspect(written))
+
     def begin(self, tables: Sequence[TablePlan]) -> None:
         """Give tables without a position one, and copy those that need a consistent view."""
         for table in tables:
@@ -116,16 +123,18 @@ class Copier:
     def _copy_together(self, tables: Sequence[TablePlan], starts: Mapping[TableName, Position]) -> None:
         """One view of all these tables, one load, one commit."""
         ends: dict[TableName, Position] = {}
-        with self._book.load([table.target for table in tables], Window(dict(starts), None)) as load:
+        with self._book.load([self.written(table) for table in tables], Window(dict(starts), None)) as load:
             for table in tables:
                 self._book.tallies[table.source].phase = "snapshot"
-                position = starts[table.source]
+                written, position = self.written(table), starts[table.source]
                 with Ahead(self._source.read(Window({table.source: position}, None), chunk_limits([table.target]))) as chunks:
                     for chunk in chunks:
-                        self._write(load, chunk, table.copy)
+                        self._write(load, chunk, "fresh" if table.copy == "shadow" else table.copy, written)
                         position = chunk.end or position
                 if table.copy == "replace":
                     self._finish(load, table)
+                elif table.copy == "shadow":
+                    load.swap(table.target, written)
                 ends[table.source] = position
             self._book.commit(load, ends)
         for position in ends.values():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tidegate.changes.schema import TableName
 from tidegate.errors import PermanentError, TidegateError
@@ -14,6 +14,14 @@ from tidegate.sync.protocols import Sink, Source
 from tidegate.sync.retention import Expiring, Keeping, Retention, Verdict, span
 
 _RANK: dict[Verdict, int] = {"ok": 0, "warn": 1, "critical": 2}
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A sink whose server keeps what a run left unfinished for a limited time only. Sinks without this method keep it for good."""
+
+    def health(self, targets: Sequence[TableName], interval: float | None) -> Sequence[str]:
+        """Settings of the server that don't fit a sync of these tables, run every ``interval`` seconds. Reads only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,8 @@ def doctor(sync: Sync, source: Source, sink: Sink, *, interval: float | None = N
                 {item.source: last[item.source].position if item.source in last else None for item in sync.tables}
             )
             findings += [Finding("warn", text) for text in kept.warnings]
+        if isinstance(sink, Scheduled):
+            findings += [Finding("warn", text) for text in sink.health([item.target for item in sync.tables], interval)]
     except PermanentError as error:
         # What keeps one side from being asked mostly stands among the findings already.
         if str(error) not in [item.text for item in findings]:

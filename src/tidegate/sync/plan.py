@@ -202,7 +202,11 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
             problems.append(error)
     elif entry is None:
         action = "copy"
-        copy = _copy_mode(preparation, options)
+        copy = _copy_mode(preparation, options, sink.capabilities)
+        if copy == "shadow":
+            beside = sink.inspect(sink.shadow(target))
+            problems += [problem for problem in beside.problems if str(problem) not in map(str, problems)]
+            preparation = replace(preparation, ddl=(*preparation.ddl, *beside.ddl))
         if copy == "fresh" and own_key != target.key:
             copy = "merge"  # pages follow the source's own key: one of another may come twice
         if preparation.exists and not preparation.empty and options.initial == "refuse":
@@ -237,10 +241,13 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     )
 
 
-def _copy_mode(preparation: Preparation, options: WriteOptions) -> Copy:
+def _copy_mode(preparation: Preparation, options: WriteOptions, capabilities: Capabilities) -> Copy:
     if not preparation.exists or preparation.empty:
         return "fresh"
-    return "replace" if options.initial == "replace" else "merge"
+    if options.initial != "replace":
+        return "merge"
+    # Without transactions no row can be told to be one that the copy didn't bring.
+    return "replace" if capabilities.transactional or not capabilities.shadow else "shadow"
 
 
 def needs_consistent(options: WriteOptions) -> bool:

@@ -192,6 +192,8 @@ class ChunkRecord:
     rows: int
     checksum: str
     label: str
+    record: int = -1
+    """The number of the ledger's record that announced it; -1 outside a ledger."""
 
 
 @dataclass(frozen=True, slots=True)

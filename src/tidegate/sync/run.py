@@ -96,16 +96,20 @@ class _Run:
     def _attempt(self) -> bool:
         """One pass over all tables; True if some have to be copied anew, which the next pass does."""
         self.broken.clear()
+        # First: it settles what a run decided and didn't get to commit, and so where the tables stand.
+        intents = self.sink.ledger.intents(self.book.lease)
         self.plan = plan(self.book.sync, self.source, self.sink)
         if self._outgrown():
             return True
         self.plan.check()
         for table in self.plan.tables:
-            if table.preparation.ddl:
+            if table.copy == "shadow" and table.action == "copy":
+                self.copier.clear_place(table)
+            elif table.preparation.ddl:
                 self.sink.prepare(self.copier.written(table), table.preparation)
         self.sink.ledger.claim(self.book.lease, [table.target.table for table in self.plan.tables])
         self.book.open(self.plan)
-        for intent in self.sink.ledger.intents(self.book.lease):
+        for intent in intents:
             self._finish_intent(intent)
         self._follow_the_source(self.plan)
         self.copier.begin([table for table in self.plan.tables if table.source not in self.book.positions])

@@ -183,7 +183,8 @@ class _Writer:
         if self.existing is not None and self.kinds != RowKind.DELETE:
             any_case = self.sink.capabilities.ignores_case
             known = self.existing.called(schema.names).names if any_case else self.existing.names
-            if new := [name for name in schema.names if name not in known]:
+            computed = "columns" in (self.options.properties or {})  # rows bring what expressions are made of
+            if not computed and (new := [name for name in schema.names if name not in known]):
                 what = f"the table has no column {', '.join(new)}"
                 raise SchemaError(what, connection=self.sink.name, table=self.table)
         preparation = self.sink.inspect(target)

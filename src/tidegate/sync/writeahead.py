@@ -1,7 +1,4 @@
-"""Exactly once without transactions: say what is about to be loaded, load it under a label that can exist once, then record it.
-
-The ledger is a log in the target, to which a record can be appended only under the next free number. That is the fence too: a run
-that was taken over finds its number taken, reads who took it, and stops.
+"""Exactly once over loads that stand alone: say what is to be loaded, load it under a label that can exist once, record it.
 
 A load goes like this::
 
@@ -19,58 +16,29 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
-from tidegate.changes.position import from_json, to_json
-from tidegate.changes.schema import Column, TableName, TableSchema
-from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PermanentError, SyncBusy, TransientError
+from tidegate.changes.schema import Column, TableName
+from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, TransientError
+from tidegate.sync.log import Record, chunk_record, entries_record, intent_record
+from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.mapping import Target
-from tidegate.sync.protocols import ChunkRecord, Copy, Entry, Intent, Lease, Limits, Window, chunk_limits
+from tidegate.sync.payload import Payload
+from tidegate.sync.protocols import ChunkRecord, Copy, Entry, Intent, Lease, Window, chunk_limits
 from tidegate.sync.results import WriteResult
+from tidegate.sync.twophase import Action
 
 log = logging.getLogger(__name__)
 
 Outcome = Literal["done", "absent", "running", "unknown"]
 """What the target says of a label: loaded; never seen, or given up; under way; or forgotten, so that it can't tell."""
-Record = Mapping[str, Any]
-
-
-class LogStore(Protocol):
-    """An append-only log per name, in the target."""
-
-    def setup(self) -> None: ...
-
-    def ddl(self) -> Sequence[str]: ...
-
-    def now(self) -> datetime:
-        """The target's clock, so that workers needn't agree on theirs."""
-
-    def append(self, name: str, number: int, record: Record) -> bool:
-        """Store the record under the number; False if that number is taken. Decides a lost reply by asking."""
-
-    def records(self, name: str) -> Sequence[Record]:
-        """All records in order of their numbers, which have no gaps. Empty where there is no log yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """A batch in the words of the target. The same batch under the same options gives the same bytes."""
-
-    body: bytes
-    rows: int
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
 
 
 class Transport(Protocol):
@@ -79,160 +47,44 @@ class Transport(Protocol):
     def encoder(self, targets: Sequence[Target]) -> str:
         """A hash of everything but the rows that the bytes depend on: options, columns, version of the encoding."""
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Payload: ...
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+        """The batch's net effect, to be loaded in this order."""
 
     def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
         """Load under the label. LoadUnresolved if the reply was lost; a label that was used counts as loaded."""
 
-    def outcome(self, label: str) -> Outcome: ...
+    def outcome(self, label: str, target: Target, payload: Payload) -> Outcome: ...
 
+    def act(self, action: Action) -> None: ...
 
-@dataclass(slots=True)
-class _State:
-    """What the log of a sync says."""
+    def truncation(self, target: Target) -> Action | None: ...
 
-    count: int = 0
-    fence: int = 0
-    owner: str = ""
-    expires: datetime = field(default_factory=lambda: datetime.min.replace(tzinfo=UTC))
-    entries: dict[TableName, Entry] = field(default_factory=dict)
-    intent: Intent | None = None
+    def filling(self, target: Target, column: Column, value: pa.Scalar | None) -> Action | None: ...
 
-    def apply(self, record: Record) -> None:
-        self.count += 1
-        match record["kind"]:
-            case "lease":
-                self.fence, self.owner = record["fence"], record["owner"]
-                self.expires = datetime.fromisoformat(record["expires"])
-            case "intent":
-                self.intent = _intent_from(record)
-            case "chunk":
-                assert self.intent is not None
-                self.intent = replace(self.intent, chunks=(*self.intent.chunks, _chunk_from(record)))
-            case "closed":
-                self.intent = None
-            case "entries":
-                self.intent = None
-                for item in record["entries"]:
-                    entry = _entry_from(item)
-                    known = self.entries.get(entry.table)
-                    schema = entry.schema or (known.schema if known is not None else None)
-                    self.entries[entry.table] = replace(entry, schema=schema)
-            case kind:
-                raise ConfigError(f"a ledger record of the unknown kind {kind!r}: it was written by a newer tidegate")
-
-
-class WriteAheadLedger:
-    """A Ledger over a log that only grows. Safe to share with the heartbeat's thread."""
-
-    def __init__(self, store: LogStore, connection: str) -> None:
-        self._store, self._connection = store, connection
-        self._lock = threading.Lock()
-
-    def setup(self) -> None:
-        self._store.setup()
-
-    def ddl(self) -> Sequence[str]:
-        return self._store.ddl()
-
-    def acquire(self, sync: str, owner: str, ttl: float) -> Lease:
-        while True:
-            state, now = self._state(sync), self._store.now()
-            if state.owner not in ("", owner) and state.expires > now:
-                left = (state.expires - now).total_seconds()
-                what = f"{state.owner} runs the sync {sync}; its lease ends in {left:.0f} s unless it is renewed"
-                raise SyncBusy(what, connection=self._connection, setting="max_active_runs=1")
-            lease = Lease(sync, owner, state.fence + 1, ttl)
-            if self._store.append(sync, state.count, self._lease_record(lease, now)):
-                return lease
-
-    def renew(self, lease: Lease) -> None:
-        self.append(lease, self._lease_record(lease, self._store.now()))
-
-    def release(self, lease: Lease) -> None:
-        record = self._lease_record(replace(lease, owner="", ttl=0), self._store.now())
-        try:
-            self.append(lease, record)
-        except LeaseLost:
-            log.debug("the lease of %s was taken over before it was released", lease.sync)
-
-    def claim(self, lease: Lease, targets: Sequence[TableName]) -> None:
-        for target in targets:
-            if not self._store.append(_claim_name(target), 0, {"kind": "claim", "sync": lease.sync}):
-                owner = self._store.records(_claim_name(target))[0]["sync"]
-                if owner != lease.sync:
-                    what = f"belongs to the sync {owner}"
-                    raise ConfigError(what, connection=self._connection, table=target, setting="sync")
-
-    def owners(self, targets: Sequence[TableName]) -> Mapping[TableName, str]:
-        found = {target: self._store.records(_claim_name(target)) for target in targets}
-        return {target: str(records[0]["sync"]) for target, records in found.items() if records}
-
-    def last(self, sync: str) -> Mapping[TableName, Entry]:
-        return self._state(sync).entries
-
-    def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
-        if self._state(lease.sync).intent is not None:
-            raise AssertionError("entries outside the open intent would close it")
-        self.append(lease, entries_record(entries, self._store.now()))
-
-    def intents(self, lease: Lease) -> Sequence[Intent]:
-        intent = self._state(lease.sync).intent
-        if intent is None:
-            return ()
-        if intent.window.until is None:
-            # Pages of a copy come out otherwise when they are read again; loading them again by key makes it good.
-            self.close(lease)
-            return ()
-        return (intent,)
-
-    def close(self, lease: Lease) -> None:
-        """Give the open intent up: its window is read anew from the ledger's positions."""
-        self.append(lease, {"kind": "closed"})
-
-    def append(self, lease: Lease, record: Record) -> None:
-        """Append under the lease. LeaseLost if its fence was passed."""
-        with self._lock:
-            while True:
-                state = self._state(lease.sync)
-                if state.fence != lease.fence:
-                    what = f"{state.owner or 'another run'} took over {lease.sync} (fence {state.fence}, ours is {lease.fence})"
-                    raise LeaseLost(what, connection=self._connection)
-                if self._store.append(lease.sync, state.count, record):
-                    return
-
-    def now(self) -> datetime:
-        return self._store.now()
-
-    def _state(self, sync: str) -> _State:
-        state = _State()
-        for record in self._store.records(sync):
-            state.apply(record)
-        return state
-
-    @staticmethod
-    def _lease_record(lease: Lease, now: datetime) -> Record:
-        expires = now + timedelta(seconds=lease.ttl)
-        return {"kind": "lease", "owner": lease.owner, "fence": lease.fence, "expires": expires.isoformat()}
+    def swapping(self, target: Target, shadow: Target) -> Action: ...
 
 
 class WriteAheadLoad:
-    """A Load over labelled sends. ``intent`` is the open one that it goes on with."""
+    """A Load over labelled sends. ``intent`` is the open one that it goes on with.
+
+    Without ``ledger`` and ``lease`` it stands outside any sync, and its labels are used once.
+    """
 
     def __init__(
         self,
-        ledger: WriteAheadLedger,
+        ledger: WriteAheadLedger | None,
         transport: Transport,
-        lease: Lease,
+        lease: Lease | None,
         targets: Sequence[Target],
         window: Window,
         connection: str,
         intent: Intent | None = None,
         patience: float = 60.0,
+        prefix: str = "tidegate",
     ) -> None:
         self._ledger, self._transport, self._lease = ledger, transport, lease
         self._window, self._limits, self._connection = window, chunk_limits(targets), connection
-        self._patience = patience
+        self._patience, self._prefix = patience, prefix
         self._number = 0
         self._intent = intent
         self._encoder = transport.encoder(targets)
@@ -241,60 +93,86 @@ class WriteAheadLoad:
             raise PermanentError(what, connection=connection, setting="the write options of the run that stopped")
 
     def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
-        payload = self._transport.encode(target, batch, copy)
-        announced = self._announced()
-        self._number += 1
-        if announced is None:
-            announced = self._announce(batch, payload)
-            return self._deliver(announced, target, payload)
-        if announced.checksum != payload.checksum or announced.table != batch.schema.table:
-            what = (
-                f"chunk {announced.number} of the open intent reads differently now: {announced.rows} rows then, {payload.rows} now"
-            )
-            raise PermanentError(what, connection=self._connection, table=batch.schema.table, setting="a new copy of the table")
-        if self._settled(announced, target):
-            return WriteResult(rows=payload.rows, inserted=None, updated=None, deleted=None, ignored=None, not_found=None)
-        return self._deliver(announced, target, payload)
+        result = WriteResult()
+        for payload in self._transport.encode(target, batch, copy):
+            if copy is not None and not payload.keyed:
+                what = "rows of a copy that can't be merged by key would be in twice if it were cut off and begun again"
+                raise ConfigError(
+                    what, connection=self._connection, table=target.table, setting="start='latest', or sink_version='V2'"
+                )
+            result += self._write(target, batch.schema.table, payload)
+        return result
+
+    def _write(self, target: Target, table: TableName, payload: Payload) -> WriteResult:
+        known = self._next(table, payload.rows, payload.checksum)
+        if known is None or not self._settled(known, target, payload):
+            return self._deliver(known or self._chunks()[-1], target, payload)
+        return _is_in(payload)
 
     def finish_copy(self, target: Target) -> int | None:
         raise ConfigError("initial='replace' needs a target with transactions", table=target.table, setting="initial='merge'")
 
     def truncate(self, target: Target) -> WriteResult:
-        raise self._cannot("truncate", target)
+        self._act(target, self._transport.truncation(target))
+        return WriteResult(deleted=None)
 
     def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
-        raise self._cannot("fill", target)
+        self._act(target, self._transport.filling(target, column, value))
+        return WriteResult(updated=None)
 
     def swap(self, target: Target, shadow: Target) -> None:
-        raise self._cannot("swap", target)
+        self._act(shadow, self._transport.swapping(target, shadow))
 
-    def _cannot(self, what: str, target: Target) -> AssertionError:
-        return AssertionError(f"{what} of {target.table}: {self._connection} doesn't declare it, so no run asks for it")
+    def _act(self, target: Target, action: Action | None) -> None:
+        """A statement at its place among the chunks: done again only if nothing was announced after it."""
+        if action is None:
+            return
+        checksum = hashlib.sha256(repr(sorted(action.items())).encode()).hexdigest()
+        self._next(target.schema.table, 0, checksum)
+        if self._number == len(self._chunks()):
+            self._transport.act(action)
 
     def commit(self, entries: Sequence[Entry]) -> None:
-        if self._intent is not None and self._number < len(self._intent.chunks):
-            what = f"the window had {len(self._intent.chunks)} chunks when it was announced and has {self._number} now"
+        if self._number < len(self._chunks()):
+            what = f"the window had {len(self._chunks())} chunks when it was announced and has {self._number} now"
             raise PermanentError(what, connection=self._connection)
-        self._ledger.append(self._lease, entries_record(entries, self._ledger.now()))
+        if self._ledger is not None and self._lease is not None:
+            self._ledger.append(self._lease, entries_record(entries, self._ledger.now()))
 
     def abort(self) -> None:
         """The intent stays open: the next attempt settles it."""
 
-    def _announced(self) -> ChunkRecord | None:
-        if self._intent is None or self._number >= len(self._intent.chunks):
-            return None
-        return self._intent.chunks[self._number]
+    def _chunks(self) -> tuple[ChunkRecord, ...]:
+        return () if self._intent is None else self._intent.chunks
 
-    def _announce(self, batch: ChangeBatch, payload: Payload) -> ChunkRecord:
+    def _next(self, table: TableName, rows: int, checksum: str) -> ChunkRecord | None:
+        """The announced chunk that this one repeats; None if it is new, and then it is the last of the intent's."""
+        chunks, number = self._chunks(), self._number
+        self._number += 1
+        if number == len(chunks):
+            self._announce(table, rows, checksum)
+            return None
+        announced = chunks[number]
+        if announced.checksum != checksum or announced.table != table:
+            what = f"chunk {announced.number} of the open intent reads differently now: {announced.rows} rows then, {rows} now"
+            raise PermanentError(what, connection=self._connection, table=table, setting="a new copy of the table")
+        return announced
+
+    def _announce(self, table: TableName, rows: int, checksum: str) -> None:
+        sync = self._lease.sync if self._lease is not None else ""
         if self._intent is None:
-            self._intent = Intent(uuid.uuid4().hex, self._lease.sync, self._window, self._limits, self._encoder)
-            self._ledger.append(self._lease, _intent_record(self._intent))
-        table, number = batch.schema.table, self._number
+            self._intent = Intent(uuid.uuid4().hex, sync, self._window, self._limits, self._encoder)
+            self._record(intent_record(self._intent))
+        number = len(self._intent.chunks)
         digest = hashlib.sha256(f"{self._intent.id} {table} {number}".encode()).hexdigest()
-        chunk = ChunkRecord(number, table, payload.rows, payload.checksum, f"tidegate-{digest[:40]}")
-        self._ledger.append(self._lease, _chunk_record(chunk))
+        chunk = ChunkRecord(number, table, rows, checksum, f"{self._prefix}-{digest[:40]}")
+        chunk = replace(chunk, record=self._record(chunk_record(chunk)))
         self._intent = replace(self._intent, chunks=(*self._intent.chunks, chunk))
-        return chunk
+
+    def _record(self, record: Record) -> int:
+        if self._ledger is None or self._lease is None:
+            return -1
+        return self._ledger.append(self._lease, record)
 
     def _deliver(self, chunk: ChunkRecord, target: Target, payload: Payload) -> WriteResult:
         """Send until the target says it is in. The label makes a second send harmless while the target remembers it."""
@@ -304,107 +182,35 @@ class WriteAheadLoad:
                 return self._transport.send(chunk.label, target, payload)
             except TransientError as error:
                 log.info("load %s of %s: %s", chunk.label, target.table, error)
-                if self._settled(chunk, target):
-                    return WriteResult(rows=payload.rows, inserted=None, updated=None, deleted=None, ignored=None, not_found=None)
+                if self._settled(chunk, target, payload):
+                    return _is_in(payload)
                 if attempt == retries:
                     raise
                 time.sleep(min(pause * 2**attempt, self._patience))
         raise AssertionError("unreachable")
 
-    def _settled(self, chunk: ChunkRecord, target: Target) -> bool:
+    def _settled(self, chunk: ChunkRecord, target: Target, payload: Payload) -> bool:
         """Whether the load is in. False: send it (again)."""
         deadline = time.monotonic() + self._patience
         pause = 0.05
-        while (outcome := self._transport.outcome(chunk.label)) == "running":
+        while (outcome := self._transport.outcome(chunk.label, target, payload)) == "running":
             if time.monotonic() > deadline:
                 what = f"the load {chunk.label} is still under way after {self._patience:g} s"
                 raise LoadUnresolved(what, connection=self._connection, table=target.table, setting="max_retries")
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
-        if outcome == "unknown" and target.options.write_mode == "append":
+        if outcome == "unknown" and not payload.keyed and not self._never_sent(chunk, target):
             what = f"the target has forgotten the label {chunk.label}, so whether its {chunk.rows} rows are in can't be decided"
             raise PermanentError(
                 what, connection=self._connection, table=target.table, setting="write_mode='upsert' can be sent again"
             )
         return outcome == "done"
 
-
-def entries_record(entries: Sequence[Entry], now: datetime) -> Record:
-    """The record that closes an intent."""
-    return {"kind": "entries", "entries": [_entry_record(entry, now) for entry in entries]}
-
-
-def _claim_name(target: TableName) -> str:
-    return f"table:{target}"
+    def _never_sent(self, chunk: ChunkRecord, target: Target) -> bool:
+        if self._ledger is None or self._lease is None:
+            return True  # its label was made a moment ago
+        return self._ledger.remembers(self._lease.sync, chunk.record, target.table)
 
 
-def _table_json(table: TableName) -> list[str]:
-    return [table.schema, table.name]
-
-
-def _entry_record(entry: Entry, now: datetime) -> Record:
-    return {
-        "sync": entry.sync,
-        "table": _table_json(entry.table),
-        "target": _table_json(entry.target),
-        "position": to_json(entry.position),
-        "run": entry.run,
-        "rows": entry.rows,
-        "copy": entry.copy,
-        "schema": entry.schema.to_json() if entry.schema is not None else None,
-        "at": now.isoformat(),
-    }
-
-
-def _entry_from(record: Record) -> Entry:
-    return Entry(
-        record["sync"],
-        TableName(*record["table"]),
-        TableName(*record["target"]),
-        from_json(record["position"]),
-        record["run"],
-        record["rows"],
-        record["copy"],
-        None if record["schema"] is None else TableSchema.from_json(record["schema"]),
-        datetime.fromisoformat(record["at"]),
-    )
-
-
-def _intent_record(intent: Intent) -> Record:
-    after = [[_table_json(table), to_json(position)] for table, position in intent.window.after.items()]
-    until = None if intent.window.until is None else to_json(intent.window.until)
-    return {
-        "kind": "intent",
-        "id": intent.id,
-        "sync": intent.sync,
-        "after": after,
-        "until": until,
-        "schemas": [schema.to_json() for schema in intent.window.schemas.values()],
-        "unknown": [_table_json(table) for table in intent.window.unknown],
-        "limits": [intent.limits.rows, intent.limits.bytes],
-        "encoder": intent.encoder,
-    }
-
-
-def _intent_from(record: Record) -> Intent:
-    after = {TableName(*table): from_json(position) for table, position in record["after"]}
-    until = None if record["until"] is None else from_json(record["until"])
-    schemas = [TableSchema.from_json(schema) for schema in record.get("schemas", ())]
-    unknown = frozenset(TableName(*table) for table in record.get("unknown", ()))
-    window = Window(after, until, {schema.table: schema for schema in schemas}, unknown)
-    return Intent(record["id"], record["sync"], window, Limits(*record["limits"]), record["encoder"])
-
-
-def _chunk_record(chunk: ChunkRecord) -> Record:
-    return {
-        "kind": "chunk",
-        "number": chunk.number,
-        "table": _table_json(chunk.table),
-        "rows": chunk.rows,
-        "checksum": chunk.checksum,
-        "label": chunk.label,
-    }
-
-
-def _chunk_from(record: Record) -> ChunkRecord:
-    return ChunkRecord(record["number"], TableName(*record["table"]), record["rows"], record["checksum"], record["label"])
+def _is_in(payload: Payload) -> WriteResult:
+    return WriteResult(rows=payload.rows, inserted=None, updated=None, deleted=None, ignored=None, not_found=None)

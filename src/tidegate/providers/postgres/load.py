@@ -19,16 +19,16 @@ from tidegate.providers.postgres.dialect import Dialect
 from tidegate.providers.postgres.encode import NUL
 from tidegate.providers.postgres.lanes import Lanes, LaneStager
 from tidegate.providers.postgres.ledger import QUARANTINE, PostgresLedger
-from tidegate.providers.postgres.quarantine import QuarantineTable
+from tidegate.providers.postgres.quarantine import quarantine_of
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.shadow import ShadowTarget
 from tidegate.providers.postgres.staging import Stager
 from tidegate.providers.postgres.swap import swap
 from tidegate.providers.postgres.writer import TableWriter, seen_table
+from tidegate.sync.held import Quarantine, guarded
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import Method
 from tidegate.sync.protocols import Copy, Entry, Lease, Window
-from tidegate.sync.quarantine import isolate
 from tidegate.sync.results import WriteResult
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class PostgresLoad:
         self._copy_starts = starts
         self._stagers: dict[tuple[Method, int], Stager] = {}
         self._writers: dict[TableName, TableWriter] = {}
-        self._quarantines: dict[TableName, QuarantineTable] = {}
+        self._quarantines: dict[TableName, Quarantine] = {}
 
     def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
         """Apply a batch; see :class:`tidegate.sync.protocols.Load`.
@@ -171,52 +171,27 @@ class PostgresLoad:
     def _guarded(self, writer: TableWriter, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
         """Write all but the refused changes; store or count these."""
         options = writer.target.options
-        quarantine = self._quarantine(writer) if options.on_error == "quarantine" else None
-        waiting = 0
-        if quarantine is not None:
-            wait = quarantine.waiting(batch, append=options.write_mode == "append")
-            if wait.any():
-                held = batch.filter(wait)
-                waiting = held.events()
-                quarantine.hold(held, "waits for the quarantined changes of its key")
-                batch = batch.filter(~wait)
 
         def attempt(part: ChangeBatch) -> WriteResult:
             made = writer.stager.made()
             try:
                 with self._session.savepoint():
-                    result = writer.write(part, copy)
+                    return writer.write(part, copy)
             except RowRefused:
                 writer.stager.undone(made)
                 raise
-            if quarantine is not None:
-                quarantine.supersede(part)
-            return result
 
-        result, refused = isolate(batch, attempt)
-        count = sum(item.batch.events() for item in refused)
-        result.rows += count + waiting
-        if quarantine is None:
-            result.skipped += count
-            if refused:
-                what = "%s: %d changes of %d keys were refused and are skipped (on_error='skip')"
-                log.warning(what, writer.table.name, count, len(refused))
-            return result
-        for item in refused:
-            quarantine.hold(item.batch, str(item.error))
-        result.quarantined += count + waiting
-        if count or waiting:
-            log.warning("%s: %d changes were refused or wait for such; see %s", writer.table.name, count + waiting, quarantine.name)
-        return result
+        quarantine = self._quarantine(writer) if options.on_error == "quarantine" else None
+        return guarded(batch, attempt, quarantine, writer.table.name, append=options.write_mode == "append")
 
-    def _quarantine(self, writer: TableWriter) -> QuarantineTable:
+    def _quarantine(self, writer: TableWriter) -> Quarantine:
         # What a shadow refuses is the target's own: the shadow's name is gone when it is complete.
         table = writer.target.of if isinstance(writer.target, ShadowTarget) else writer.table.name
         if table not in self._quarantines:
             if self._lease is None:
                 self._ledger.setup()  # a run has done so
             name = self._ledger.table(QUARANTINE)
-            self._quarantines[table] = QuarantineTable(self._session, name, self._sync or self._dialect.sql.empty, table)
+            self._quarantines[table] = quarantine_of(self._session, name, self._sync or self._dialect.sql.empty, table)
         return self._quarantines[table]
 
     def _table(self, name: TableName) -> CatalogTable | None:

@@ -11,6 +11,8 @@ load, upsert, microbatch, airflow
     writing alone, against the bare statements and what people use instead (:mod:`benchmarks.load`)
 decode
     changes read from the binlog into Arrow, against mysql-replication and ``mariadb-binlog -v`` (:mod:`benchmarks.decode`)
+encode
+    rows from Arrow to what StarRocks is sent, against orjson and csv row by row (:mod:`benchmarks.encode`)
 memory
     the peak memory of a first copy of the rows, of one transaction that updates them all, and of a first copy of ten times as
     many rows (only with ``memory`` named)
@@ -35,11 +37,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import decode
+from benchmarks.encode import encode
 from benchmarks.load import LoadBench
 from tests.servers import MySqlServer, PostgresServer, start_mariadb, start_postgres
 
 PAIRS = 3
-CASES = ("read", "end-to-end", "load", "upsert", "microbatch", "airflow", "decode", "memory")
+CASES = ("read", "end-to-end", "load", "upsert", "microbatch", "airflow", "decode", "encode", "memory")
 WRITING = {"load", "upsert", "microbatch", "airflow"}
 """Cases that need PostgreSQL alone."""
 TABLE = """
@@ -68,6 +71,11 @@ def main() -> None:
     cases = arguments.cases or list(CASES[:-1])
     if unknown := set(cases) - set(CASES):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    if "encode" in cases:
+        encode(arguments.rows)
+    cases = [case for case in cases if case != "encode"]
+    if not cases:
+        return
     with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder:
         os.chmod(folder, 0o755)
         with ExitStack() as stack:

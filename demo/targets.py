@@ -73,19 +73,30 @@ def stand_in(name: str, *options: str) -> Callable[[Path, ExitStack], Values]:
     def start(folder: Path, stack: ExitStack) -> Values:
         behind = embedded_postgres(folder, stack)
         address = f"{behind['host']}:{behind['port']}"
-        command = [sys.executable, "-m", "tidegate.cli.main", "sandbox", name, "--upstream", address, *options]
-        log = stack.enter_context((folder.parent / f"{name}-sandbox.log").open("ab"))
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            sys.exit(f"The sandbox stopped at once; {log.name} says why.")
-        ready = json.loads(line)
-        return {"login" if name == "user" else name: value for name, value in ready.items()}
+        return _sandbox(name, folder, stack, "--upstream", address, *options)
 
     return start
+
+
+def stand_in_with_store(name: str) -> Callable[[Path, ExitStack], Values]:
+    """``tidegate sandbox <name>``, which keeps its data in the folder itself."""
+    return lambda folder, stack: _sandbox(name, folder, stack, "--folder", str(folder))
+
+
+def _sandbox(name: str, folder: Path, stack: ExitStack, *options: str) -> Values:
+    """Start the sandbox, in a process of its own until the stack is unwound."""
+    command = [sys.executable, "-m", "tidegate.cli.main", "sandbox", name, *options]
+    log = stack.enter_context((folder.parent / f"{name}-sandbox.log").open("ab"))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        sys.exit(f"The sandbox stopped at once; {log.name} says why.")
+    ready = {"login" if name == "user" else name: value for name, value in json.loads(line).items()}
+    known = {field.name for field in systems()[name].fields}
+    return {field: value for field, value in ready.items() if field in known}
 
 
 TARGETS = {
@@ -107,6 +118,13 @@ TARGETS = {
             stand_in("adbpg"),
             "adbpg_warehouse",
             "This was tidegate's stand-in, not Alibaba Cloud's server: see docs/adbpg.md, \"Verified against what\".",
+        ),
+        Target(
+            "starrocks",
+            "a stand-in for StarRocks (tidegate's sandbox, over an embedded DuckDB)",
+            stand_in_with_store("starrocks"),
+            "starrocks_warehouse",
+            "This was tidegate's stand-in, not a StarRocks cluster: see docs/starrocks.md, \"Verified against what\".",
         ),
     )
 }

@@ -15,12 +15,15 @@ from tests.servers import (
     PostgresServer,
     SandboxServer,
     Server,
+    StarrocksServer,
     real_server,
+    real_starrocks,
     start_gaussdb_sandbox,
     start_mariadb,
     start_mysql56,
     start_postgres,
     start_sandbox,
+    start_starrocks,
 )
 
 _numbers = itertools.count(1)
@@ -58,10 +61,10 @@ def postgres() -> Iterator[Server]:
     yield from _session_server(start_postgres, "required")
 
 
-def _real_or(variable: str, start: Callable[[], Server]) -> Iterator[Server]:
+def _real_or(variable: str, start: Callable[[], Server], real: Callable[[str], Server] = real_server) -> Iterator[Server]:
     """The server whose DSN is in this variable, or else a sandbox."""
     dsn = os.environ.get(variable)
-    yield from _session_server((lambda: real_server(dsn)) if dsn else start, "required")
+    yield from _session_server((lambda: real(dsn)) if dsn else start, "required")
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +77,25 @@ def gaussdb() -> Iterator[Server]:
 def adbpg() -> Iterator[Server]:
     """AnalyticDB PostgreSQL's sandbox, or the real server of ``TIDEGATE_TEST_ADBPG_DSN``."""
     yield from _real_or("TIDEGATE_TEST_ADBPG_DSN", lambda: start_sandbox("adbpg"))
+
+
+@pytest.fixture(scope="session")
+def starrocks() -> Iterator[Server]:
+    """StarRocks' sandbox, or the real cluster of ``TIDEGATE_TEST_STARROCKS_DSN``. Tests make databases of their own:
+    :func:`starrocks_database`. One that puts the clock forward or takes a node away starts a server of its own."""
+    yield from _real_or("TIDEGATE_TEST_STARROCKS_DSN", start_starrocks, real_starrocks)
+
+
+@pytest.fixture
+def starrocks_database(starrocks: StarrocksServer) -> Iterator[StarrocksServer]:
+    """A fresh database on StarRocks: the server, its ``database`` set to it. Faults that it asked for end with the test."""
+    name = f"d{os.getpid()}_{next(_numbers)}"
+    starrocks.execute(f"CREATE DATABASE {name}")
+    yield dataclasses.replace(starrocks, database=name)
+    if starrocks.control_port:
+        starrocks.control("DELETE", "/faults")
+        starrocks.control("POST", "/publish")
+    starrocks.execute(f"DROP DATABASE IF EXISTS {name} FORCE")
 
 
 @pytest.fixture

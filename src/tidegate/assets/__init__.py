@@ -10,6 +10,7 @@ from tidegate.assets.resources import (
     GaussdbResource,
     MysqlResource,
     PostgresResource,
+    StarRocksResource,
     TidegateResource,
 )
 from tidegate.assets.sync import TableTranslator, tidegate_assets
@@ -22,6 +23,7 @@ __all__ = [
     "GaussdbResource",
     "MysqlResource",
     "PostgresResource",
+    "StarRocksResource",
     "TableTranslator",
     "TidegateIOManager",
     "TidegateResource",

@@ -4,11 +4,13 @@ Fields and defaults come from the system's own declaration, which also feeds the
 :class:`dagster.EnvVar`; secrets are marked as such, so that Dagster's UI masks them.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import Field
 
+from tidegate.changes.schema import TableName
 from tidegate.providers.adbpg import connection as adbpg
 from tidegate.providers.binlogfiles import connection as binlogfiles
 from tidegate.providers.cdcfiles import connection as cdcfiles
@@ -17,9 +19,13 @@ from tidegate.providers.gaussdb import connection as gaussdb
 from tidegate.providers.mysql import connection as mysql
 from tidegate.providers.postgres import connection as postgres
 from tidegate.providers.probe import probe
+from tidegate.providers.starrocks import connection as starrocks
 from tidegate.providers.system import System
 from tidegate.sync.protocols import Sink, Source
 from tidegate.sync.verbs import Verbs
+
+if TYPE_CHECKING:
+    from tidegate.providers.starrocks.tools import Loaded
 
 
 def _declared(system: System, name: str) -> Any:
@@ -158,6 +164,60 @@ class AdbpgResource(TidegateResource):
     default_schema: str = _declared(adbpg.SYSTEM, "default_schema")
     case_sensitive: bool = _declared(adbpg.SYSTEM, "case_sensitive")
     connection_max_active: int = _declared(adbpg.SYSTEM, "connection_max_active")
+
+
+class StarRocksResource(TidegateResource):
+    """StarRocks, as a target."""
+
+    system: ClassVar[System] = starrocks.SYSTEM
+
+    host: str = _declared(starrocks.SYSTEM, "host")
+    port: int = _declared(starrocks.SYSTEM, "port")
+    login: str = _declared(starrocks.SYSTEM, "login")
+    password: str = _declared(starrocks.SYSTEM, "password")
+    database: str = _declared(starrocks.SYSTEM, "database")
+    http_port: int = _declared(starrocks.SYSTEM, "http_port")
+    load_url: str | None = _declared(starrocks.SYSTEM, "load_url")
+    be_addresses: str | None = _declared(starrocks.SYSTEM, "be_addresses")
+    ssl_mode: str = _declared(starrocks.SYSTEM, "ssl_mode")
+    ssl_ca: str | None = _declared(starrocks.SYSTEM, "ssl_ca")
+    sink_version: str = _declared(starrocks.SYSTEM, "sink_version")
+    multi_table: str = _declared(starrocks.SYSTEM, "multi_table")
+    label_prefix: str = _declared(starrocks.SYSTEM, "label_prefix")
+    format: str = _declared(starrocks.SYSTEM, "format")
+    column_separator: str = _declared(starrocks.SYSTEM, "column_separator")
+    row_delimiter: str = _declared(starrocks.SYSTEM, "row_delimiter")
+    compression: str = _declared(starrocks.SYSTEM, "compression")
+    max_filter_ratio: float = _declared(starrocks.SYSTEM, "max_filter_ratio")
+    strict_mode: bool = _declared(starrocks.SYSTEM, "strict_mode")
+    time_zone: str = _declared(starrocks.SYSTEM, "time_zone")
+    ignore_update_before: bool = _declared(starrocks.SYSTEM, "ignore_update_before")
+    connect_timeout_ms: int = _declared(starrocks.SYSTEM, "connect_timeout_ms")
+    socket_timeout_ms: int = _declared(starrocks.SYSTEM, "socket_timeout_ms")
+    wait_for_continue_timeout_ms: int = _declared(starrocks.SYSTEM, "wait_for_continue_timeout_ms")
+    load_timeout: int = _declared(starrocks.SYSTEM, "load_timeout")
+    publish_timeout_ms: int = _declared(starrocks.SYSTEM, "publish_timeout_ms")
+    tablet_versions: int = _declared(starrocks.SYSTEM, "tablet_versions")
+    replication_num: int | None = _declared(starrocks.SYSTEM, "replication_num")
+    ledger_database: str = _declared(starrocks.SYSTEM, "ledger_database")
+    properties: str | None = _declared(starrocks.SYSTEM, "properties")
+    show_rows: bool = _declared(starrocks.SYSTEM, "show_rows")
+
+    def stream_load(
+        self,
+        table: str | TableName,
+        data: Any,
+        *,
+        format: str | None = None,
+        label: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        **properties: Any,
+    ) -> "Loaded":
+        """One Stream Load, as it is: :func:`tidegate.providers.starrocks.tools.stream_load`."""
+        from tidegate.providers.starrocks.tools import stream_load
+
+        values, name = self.system.values(self.values(), self.connection), self.connection
+        return stream_load(values, name, table, data, format=format, label=label, columns=columns, properties=properties)
 
 
 class ChangeFilesResource(TidegateResource):

@@ -10,6 +10,7 @@ import os
 import signal
 from typing import Any
 
+from tidegate.cli import sandbox_starrocks
 from tidegate.errors import ConfigError
 from tidegate.sandbox.authentication import Authentication, GaussSha256, Md5
 from tidegate.sandbox.dialect import Dialect
@@ -29,7 +30,7 @@ The password is ${PASSWORD}, or else "sandbox". It listens on loopback only, and
 def add(commands: Any) -> None:
     """Add the subcommand to those of ``tidegate``."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "sandbox", help="a stand-in for GaussDB or AnalyticDB PostgreSQL, on loopback", epilog=EPILOG
+        "sandbox", help="a stand-in for GaussDB, AnalyticDB PostgreSQL or StarRocks, on loopback", epilog=EPILOG
     )
     systems = parser.add_subparsers(required=True, metavar="system")
     gaussdb = systems.add_parser("gaussdb", help="GaussDB or openGauss", epilog=EPILOG)
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
     gaussdb.add_argument("--distributed", action="store_true", help="with several nodes: tables have a distribution key")
     adbpg = systems.add_parser("adbpg", help="AnalyticDB PostgreSQL", epilog=EPILOG)
     adbpg.set_defaults(command=_adbpg)
+    sandbox_starrocks.add(systems)
     for each, user in ((gaussdb, "gaussdb"), (adbpg, "adbpg")):
         each.add_argument("--port", type=int, default=0, help="default: a free one")
         each.add_argument("--user", default=user, help=f"default: {user}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tidegate.hooks.base import TidegateHook
 from tidegate.operators.base import TidegateOperator, only_transient_errors_are_retried, run_name
+from tidegate.operators.stats import report_counts
 from tidegate.operators.values import mapping_from, names_from, options_from
 from tidegate.sync.mapping import Sync, TableMapping
 from tidegate.sync.options import names
@@ -102,6 +103,7 @@ class TidegateSyncOperator(TidegateOperator):
         self._report(result)
         for mapping, table in zip(sync.tables, result.tables, strict=True):
             self.record_event(context, mapping.target, event_extra(sync.name, table))
+            report_counts(sync.name, mapping.target, table.write)
         return result.to_json()
 
     def _say(self, line: str) -> None:

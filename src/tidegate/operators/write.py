@@ -13,6 +13,7 @@ from tidegate.errors import ConfigError
 from tidegate.hooks.base import TidegateHook
 from tidegate.operators.base import TidegateOperator, only_transient_errors_are_retried, run_name
 from tidegate.operators.rows import query, read_file
+from tidegate.operators.stats import report_counts
 from tidegate.operators.values import names_from, structure_from
 from tidegate.sync.options import names
 from tidegate.sync.results import WriteResult
@@ -96,6 +97,7 @@ class _WriteOperator(TidegateOperator):
         parts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         self.log.info("%s: %s rows%s in %.1f s", table, f"{result.rows:,}", f" ({parts})" if parts else "", result.seconds)
         self.record_event(context, table, {"rows": result.rows, **counts})
+        report_counts(self.task_id, table, result)
         return asdict(result)
 
     @abstractmethod

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tidegate.errors import TidegateError
 from tidegate.providers.system import System
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A sink that can tell more of itself than that it answers."""
+
+    def check(self) -> str:
+        """What was tried, for people; reads only. Raises what a run would stop at."""
 
 
 def probe(system: System, values: Mapping[str, Any], connection: str) -> tuple[bool, str]:
@@ -37,6 +45,7 @@ def _sink(system: System, values: Mapping[str, Any], connection: str) -> tuple[b
         with closing(system.open_sink(values, connection)) as sink:
             # The cheapest read that every target has: it connects, logs in, and looks for a ledger.
             sink.ledger.last("test_connection")
-            return True, f"ready as a target ({system.label})"
+            more = f": {sink.check()}" if isinstance(sink, Checked) else ""
+            return True, f"ready as a target ({system.label}){more}"
     except TidegateError as error:
         return False, f"not ready as a target: {error}"

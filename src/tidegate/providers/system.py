@@ -78,6 +78,8 @@ class System:
     sink: str | None = None
     extra: str = ""
     """The pip extra that brings its driver."""
+    camel: str = ""
+    """Its name within names of classes; empty: the name, capitalized."""
 
     def values(self, given: Mapping[str, Any], connection: str) -> dict[str, Any]:
         """All fields, parsed, with defaults. ConfigError for an unknown field, with the nearest that is."""

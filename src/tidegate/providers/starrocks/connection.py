@@ -173,4 +173,5 @@ SYSTEM = System(
     ),
     sink="tidegate.providers.starrocks.sink:open_sink",
     extra="starrocks",
+    camel="StarRocks",
 )

@@ -26,6 +26,8 @@ class Reply:
     load_bytes: int = 0
     load_ms: int = 0
     error_url: str = ""
+    settled: bool = False
+    """Known from the label's state and not from an answer: the counts are not known, whatever they say."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Reply:

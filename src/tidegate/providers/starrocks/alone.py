@@ -1,0 +1,147 @@
+"""Loads that stand alone, each under its label: by Stream Load (V1), or by a transaction for each (V2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidegate.changes.batch import ChangeBatch
+from tidegate.errors import ConflictError
+from tidegate.providers.starrocks.asking import present
+from tidegate.providers.starrocks.backoff import Backoff
+from tidegate.providers.starrocks.encoding import Encoder, StepPayload
+from tidegate.providers.starrocks.reply import Reply
+from tidegate.providers.starrocks.statements import Statements
+from tidegate.providers.starrocks.steps import StepRows
+from tidegate.providers.starrocks.streamload import StreamLoad
+from tidegate.sync.mapping import Target
+from tidegate.sync.payload import Payload
+from tidegate.sync.protocols import Copy
+from tidegate.sync.results import WriteResult
+from tidegate.sync.writeahead import Outcome
+
+
+class Alone(Statements):
+    """A :class:`tidegate.sync.writeahead.Transport`. ``by_transaction``: V2 was asked for."""
+
+    def __init__(self, encoder: Encoder, streamload: StreamLoad, backoff: Backoff, *, by_transaction: bool = False) -> None:
+        super().__init__(encoder)
+        self._streamload, self._backoff, self._by_transaction = streamload, backoff, by_transaction
+
+    def encoder(self, targets: Sequence[Target]) -> str:
+        return self._encoder.digest(targets)
+
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+        return self._encoder.encode(target, batch)
+
+    def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
+        assert isinstance(payload, StepPayload)
+        if payload.step.ask is not None:
+            return self._asked(label, target, payload, payload.step)
+        return self._load(label, target, payload)
+
+    def outcome(self, label: str, target: Target, payload: Payload) -> Outcome:
+        table = self._metadata.full(target.table)
+        match self._streamload.state(table.schema, label):
+            case "COMMITTED" | "VISIBLE":
+                return "done"
+            case "ABORTED":
+                return "absent"
+            case "PREPARE" if not self._by_transaction:
+                return "running"
+            case "PREPARE" | "PREPARED":
+                # Of a run that died in between: all of its rows may be in, or not.
+                self._streamload.rollback(label, table.schema, table.name)
+                return "absent"
+            case _ if payload.proof is not None:
+                return "done" if self._encoder.holds(target.table, payload.proof) else "absent"
+        return "unknown"
+
+    def _load(self, label: str, target: Target, payload: StepPayload) -> WriteResult:
+        table = self._metadata.full(target.table)
+        self._backoff.wait(table)
+        if self._by_transaction:
+            self._streamload.begin(label, table.schema, table.name)
+            self._streamload.send(label, table, payload.settings, payload.body)
+            self._streamload.prepare(label, table.schema, table.name)
+            reply = self._streamload.commit(label, table.schema, table.name)
+        else:
+            reply = self._streamload.load(label, table, payload.settings, payload.body)
+        return result_of(payload, reply)
+
+    def _asked(self, label: str, target: Target, payload: StepPayload, step: StepRows) -> WriteResult:
+        """Look the keys up, then load what is to go. After a crash it finds its own rows, and leaves them."""
+        table = self._encoder.table(target.table)
+        mark = target.options.soft_delete_column
+        there, marked = present(self._metadata, table, step.rows, target.key, mark, self._values["time_zone"])
+        here = there & ~marked
+        result = WriteResult(rows=0)
+        match step.ask:
+            case "strict":
+                if here.any():
+                    keys = [
+                        tuple(row.values()) for row in step.rows.select(list(target.key)).filter(pa.array(here)).to_pylist()[:10]
+                    ]
+                    what = f"{int(here.sum())} keys exist"
+                    raise ConflictError(what, keys=keys, connection=self._name, table=target.table, setting="conflict_mode")
+                result += self._part(label, target, step, ~here, {"inserted": True})
+            case "new":
+                result += self._part(label, target, step, ~here, {"inserted": True})
+                result.ignored = int(here.sum())
+            case "update" | "existing":
+                listed = [
+                    *target.key,
+                    *(target.options.columns or [name for name in step.rows.column_names if name not in target.key]),
+                ]
+                wanted = [name for name in step.rows.column_names if name in listed or name == mark]
+                if len(wanted) > len(target.key):
+                    old = replace(step, rows=step.rows.select(wanted), partial=True)
+                    result += self._part(f"{label}-u", target, old, here, {"updated": True})
+                else:
+                    result.ignored = int(here.sum())
+                if step.ask == "update":
+                    result += self._part(label, target, replace(step, version=None), ~here, {"inserted": True})
+                else:
+                    result.not_found = int((~here).sum())
+            case "mark":
+                result += self._part(label, target, step, here, {"deleted": True})
+                result.not_found = int((~here).sum())
+            case _:
+                # What is marked begins a new life: nothing of the row that is there may stay.
+                if step.partial and marked.any():
+                    gone = StepRows(step.rows.select(list(target.key)), np.ones(step.rows.num_rows, np.uint8))
+                    self._part(f"{label}-d", target, gone, marked, {})
+                result += self._part(label, target, step, np.ones(step.rows.num_rows, dtype=bool), {})
+                result.inserted, result.updated = int((~here).sum()), int(here.sum())
+        result.rows = payload.rows
+        return result
+
+    def _part(self, label: str, target: Target, step: StepRows, mask: Any, counts: Mapping[str, bool]) -> WriteResult:
+        number = int(np.count_nonzero(mask))
+        if not number:
+            return WriteResult()
+        ops = None if step.ops is None else step.ops[mask]
+        part = replace(step, rows=step.rows.filter(pa.array(mask)), ops=ops, ask=None)
+        result = self._load(label, target, self._encoder.payload(target, self._encoder.table(target.table), part))
+        for name in ("inserted", "updated", "deleted", "ignored", "not_found"):
+            setattr(result, name, number if name in counts else 0)
+        return result
+
+
+def result_of(payload: StepPayload, reply: Reply) -> WriteResult:
+    """What a load did, as far as StarRocks tells."""
+    return WriteResult(
+        rows=payload.rows,
+        inserted=None,
+        updated=None,
+        deleted=None,
+        ignored=payload.ignored,
+        not_found=None,
+        filtered=0 if reply.settled else reply.filtered_rows,
+        bytes=payload.size,
+        loads=1,
+    )

@@ -1,0 +1,211 @@
+"""Rows that StarRocks would refuse or change, found before they are sent.
+
+Without ``strict_mode`` StarRocks makes NULL of a value that it can't convert, and rounds a decimal; and one text that isn't JSON
+spoils the whole body that it is in. None of that is left to it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
+from tidegate.providers.starrocks.encode_csv import csv_texts, examined, unsendable
+from tidegate.providers.starrocks.format import Format
+from tidegate.providers.starrocks.texts import NESTED, Scan, base, ends, texts
+from tidegate.providers.starrocks.types import INTEGER_BITS, numeric, size
+
+Mask = npt.NDArray[np.bool_]
+KEY_BYTES = 128
+"""Of a primary key (BE, ``primary_key_limit_size``)."""
+_KEY_SIZES = {"boolean": 1, "tinyint": 1, "smallint": 2, "int": 4, "bigint": 8, "largeint": 16, "date": 4, "datetime": 8}
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+_DAYS = (-719_528, 2_932_896)
+"""0000-01-01 and 9999-12-31, in days since 1970."""
+_DAY = 86_400_000_000
+_ROWS = 16_384
+"""Of JSON texts that are parsed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Rows that can't go: ``mask`` has a True for each of them; ``why`` is without their values."""
+
+    mask: Mask
+    column: str
+    why: str
+
+
+def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None) -> list[Refusal]:
+    """What of ``rows`` can't go into the table as it is; an empty list: all of it can. A row may be in several.
+
+    A column that the table lacks is only looked at for what ``format`` can't send.
+    """
+    format = format or Format()
+    found: list[Refusal] = []
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        there = table.column(name)
+        values = column.combine_chunks()
+        reasons = _why(values, there) if there is not None else iter(())
+        found += [Refusal(mask, name, why) for mask, why in reasons if mask.any()]
+        if format.kind == "csv" and examined(values.type, format):
+            shifting = unsendable(*csv_texts(values, there), format, alone=rows.num_columns == 1)
+            found += [Refusal(mask, name, why) for mask, why in shifting]
+    if table.model == "PRIMARY_KEYS" and (mask := _long_keys(rows, table)) is not None:
+        why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
+        found.append(Refusal(mask, ", ".join(table.key), why))
+    return found
+
+
+def _marks(mask: pa.Array) -> Mask:
+    found: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _why(values: pa.Array, there: CatalogColumn) -> Iterator[tuple[Mask, str]]:
+    kind, target = values.type, base(there.type)
+    if values.null_count and not there.nullable:
+        yield _marks(values.is_null()), "NULL in a column that is NOT NULL"
+    if pa.types.is_null(kind) or values.null_count == len(values):
+        return
+    if target in NESTED and not pa.types.is_nested(kind):
+        yield invalid_json(texts(values, there)[0]), "no valid JSON text"
+    elif target in ("varchar", "char", "varbinary"):
+        limit = size(there) or 0
+        text = values if pa.types.is_binary(kind) and target == "varbinary" else texts(values, there)[0]
+        yield _marks(pc.greater(pc.binary_length(text), limit)), f"longer than {there.type}, which counts bytes: make it wider"
+    elif pa.types.is_floating(kind):
+        yield _marks(pc.invert(pc.is_finite(values))), "NaN or infinite, which JSON and StarRocks don't have"
+        if target == "float" and kind != pa.float32():
+            yield _marks(pc.greater(pc.abs(values), _FLOAT_MAX)), f"out of the range of {there.type}"
+    elif target in INTEGER_BITS or target in ("boolean", "decimal"):
+        if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+            yield from _number(values, there, target)
+    elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        yield _years(values), "outside of the years 0 to 9999"
+
+
+def _number(values: pa.Array, there: CatalogColumn, target: str) -> Iterator[tuple[Mask, str]]:
+    """Whole numbers and decimals: StarRocks would round one, or make NULL of it."""
+    if target == "decimal":
+        precision, scale = numeric(there)
+        most, least = 10 ** (precision - scale) - 1, -(10 ** (precision - scale)) + 1
+    else:
+        bits = INTEGER_BITS.get(target, 0)
+        (most, least), scale = (2 ** (bits - 1) - 1, -(2 ** (bits - 1))) if bits else (1, 0), 0
+    kind = values.type
+    if pa.types.is_integer(kind):
+        info = np.iinfo(kind.to_pandas_dtype())
+        if int(info.min) >= least and int(info.max) <= most:
+            return
+        high, low = pa.scalar(min(most, int(info.max)), kind), pa.scalar(max(least, int(info.min)), kind)
+        outside = pc.or_(pc.greater(values, high), pc.less(values, low))
+        yield _marks(outside), f"out of the range of {there.type}"
+        return
+    if kind.scale > scale:
+        yield _marks(pc.not_equal(pc.round(values, scale), values)), f"more digits after the point than {there.type}"
+    if kind.precision - kind.scale >= len(str(most)):
+        whole, bounds = pc.trunc(values), [pa.scalar(Decimal(bound), kind) for bound in (least, most)]
+        outside = pc.or_(pc.less(whole, bounds[0]), pc.greater(whole, bounds[1]))
+        yield _marks(outside), f"out of the range of {there.type}"
+
+
+def _years(values: pa.Array) -> Mask:
+    if pa.types.is_date32(values.type):
+        bounds, numbers = _DAYS, values.cast(pa.int32())
+    else:
+        bounds = (_DAYS[0] * _DAY, (_DAYS[1] + 1) * _DAY - 1)
+        numbers = values.cast(pa.timestamp("us", tz=values.type.tz) if pa.types.is_timestamp(values.type) else pa.timestamp("us"))
+        numbers = numbers.cast(pa.int64())
+    return _marks(pc.or_(pc.less(numbers, bounds[0]), pc.greater(numbers, bounds[1])))
+
+
+def _long_keys(rows: pa.Table, table: CatalogTable) -> Mask | None:
+    """Keys as ``PrimaryKeyEncoder::encode_exceed_limit`` counts them: texts of all but the last column end in two bytes more."""
+    fixed, sizes = 0, np.zeros(rows.num_rows, np.int64)
+    names = {name.lower(): name for name in rows.column_names}
+    for at, key in enumerate(table.key):
+        there = table.column(key)
+        if there is None or key.lower() not in names:
+            return None
+        kind = base(there.type)
+        if kind != "varchar":
+            fixed += _KEY_SIZES.get(kind, 0)
+            continue
+        text = texts(rows[names[key.lower()]].combine_chunks(), there)[0]
+        sizes += pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)
+        if at + 1 < len(table.key):
+            scan = Scan(text, b"\0")
+            sizes += 2 + np.diff(scan.before())
+    found: Mask = sizes + fixed > KEY_BYTES
+    return found if len(table.key) > 1 or fixed == 0 else None
+
+
+# JSON text
+
+
+def invalid_json(values: pa.Array) -> Mask:
+    """Which of the texts aren't one JSON value each. NULL is none of them."""
+    return np.concatenate([np.zeros(0, np.bool_), *(_invalid(values.slice(at, _ROWS)) for at in range(0, len(values), _ROWS))])
+
+
+def _invalid(values: pa.Array) -> Mask:
+    # Arrow's parser takes a line as a value and NaN as a number: texts with these are looked at one by one.
+    slow = values.is_valid().to_numpy(zero_copy_only=False)
+    if not len(Scan(values, b"", below=0x20).at):
+        odd = _marks(pc.or_(pc.match_substring(values, "NaN"), pc.match_substring(values, "Inf")))
+        if _all_json(values.filter(pa.array(slow & ~odd)) if odd.any() or values.null_count else values):
+            slow = odd
+    found = np.zeros(len(values), np.bool_)
+    at = np.flatnonzero(slow)
+    found[at] = [not _is_json(text) for text in values.take(pa.array(at)).to_pylist()]
+    return found
+
+
+def _all_json(values: pa.Array) -> bool:
+    """Whether Arrow's parser takes each text as a member's value and as an array's only item.
+
+    The two together leave no text that is more than one value: after the first one only a comma and a member may follow in an
+    object, and only a comma and a value in an array.
+    """
+    for begin, end in (('{"v":', "}\n"), ('{"v":[', "]}\n")):
+        data = ends(pc.binary_join_element_wise(begin, values, end, ""))[1]
+        ignored = pyarrow.json.ParseOptions(explicit_schema=pa.schema([]), unexpected_field_behavior="ignore")
+        options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data), 1))
+        try:
+            if len(data):
+                pyarrow.json.read_json(io.BytesIO(data.tobytes()), read_options=options, parse_options=ignored)
+        except pa.ArrowInvalid:
+            return False
+    return True
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return False
+    return not _lone_surrogate(text)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _lone_surrogate(text: str) -> bool:
+    if "\\u" not in text:
+        return False
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False

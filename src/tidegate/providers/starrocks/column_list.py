@@ -1,0 +1,65 @@
+"""The header ``columns`` of Stream Load: ``page_id,visit_user_id,visit_users=to_bitmap(visit_user_id)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidegate.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnList:
+    """``fields`` are what the load brings, by name; ``derived`` the target columns that are computed, by their expression."""
+
+    fields: tuple[str, ...]
+    derived: dict[str, str]
+
+    def field(self, name: str) -> bool:
+        """Whether the load is to bring a field of this name, whatever its case."""
+        return any(item.lower() == name.lower() for item in self.fields)
+
+    def computes(self, name: str) -> bool:
+        """Whether the target's column of this name is computed."""
+        return any(item.lower() == name.lower() for item in self.derived)
+
+
+def parse_columns(text: str) -> ColumnList:
+    """The header's parts: commas inside brackets, quotes and backticks don't part. ConfigError for brackets that don't match."""
+    fields: list[str] = []
+    derived: dict[str, str] = {}
+    for part in _split(text):
+        name, equals, expression = part.partition("=")
+        if equals:
+            derived[_bare(name)] = expression.strip()
+        elif part.strip():
+            fields.append(_bare(part))
+    return ColumnList(tuple(fields), derived)
+
+
+def _bare(name: str) -> str:
+    name = name.strip()
+    return name[1:-1].replace("``", "`") if len(name) > 1 and name[0] == name[-1] == "`" else name
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, quote, begin, at = [], 0, "", 0, 0
+    while at < len(text):
+        sign = text[at]
+        if quote:
+            if sign == "\\" and quote != "`":
+                at += 1
+            elif sign == quote:
+                quote = ""
+        elif sign in "'\"`":
+            quote = sign
+        elif sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            parts.append(text[begin:at])
+            begin = at + 1
+        at += 1
+    if depth or quote:
+        raise ConfigError(f"the header columns is not closed: {text!r}", setting="properties.columns")
+    return [*parts, text[begin:]]

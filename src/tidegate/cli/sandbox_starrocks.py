@@ -29,6 +29,7 @@ def add(systems: Any) -> None:
     parser.add_argument("--folder", help="where tables and labels are kept over a restart; default: nowhere")
     parser.add_argument("--database", default="test", help="made if it isn't there (default: test)")
     parser.add_argument("--user", default="root", help="default: root")
+    parser.add_argument("--certificate", nargs=2, metavar=("CERT", "KEY"), help="PEM files: HTTPS, and TLS on the query port")
     for option, what in (
         ("--port", "of the frontends, MySQL protocol"),
         ("--http-port", "of the frontends"),
@@ -58,6 +59,7 @@ def _starrocks(given: argparse.Namespace) -> int:
             http_port=given.http_port,
             be_port=given.be_port,
             control_port=given.control_port,
+            certificate=tuple(given.certificate) if given.certificate else None,
         )
         with box:
             box.engine.create_database(given.database, if_not_exists=True)
@@ -68,4 +70,6 @@ def _starrocks(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     except OSError as error:
-        raise ConfigError(f"the sandbox can't start: {error}", setting="--port, --http-port, --be-port, --folder") from error
+        raise ConfigError(
+            f"the sandbox can't start: {error}", setting="--port, --http-port, --be-port, --folder, --certificate"
+        ) from error

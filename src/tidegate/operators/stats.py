@@ -13,7 +13,7 @@ from tidegate.sync.results import WriteResult
 
 
 def report_counts(name: str, table: TableName | str, write: WriteResult) -> None:
-    """Counters ``tidegate.<name>.<table>.rows``, ``.bytes``, ``.loads``, ``.failed_loads``, ``.filtered``, …; the timer ``.seconds``.
+    """Counters ``tidegate.<name>.<table>.rows``, ``.bytes``, ``.loads``, ``.failed_loads``, ``.filtered``, …; a timer ``.seconds``
 
     ``name`` is the sync, or the task of a write outside one. What is 0 and what the target can't tell is left out. Characters that
     Airflow takes in no name become ``_``.

@@ -134,6 +134,9 @@ public final class Driver {
                 manager = null;
                 break;
             case "jdbc":
+                if (jdbc != null) {
+                    jdbc.close();
+                }
                 jdbc = new StarRocksJdbcConnectionProvider(
                         new StarRocksJdbcConnectionOptions(text(with, "url"), text(with, "user"), text(with, "password")));
                 result.put("driver", jdbc.getConnection().getMetaData().getDriverVersion());

@@ -136,6 +136,10 @@ def test_a_key_of_numbers_is_never_too_long() -> None:
     assert refused(pa.table({"k0": [1]}), there) == []
 
 
+def test_short_keys_are_not_refused() -> None:
+    assert refused(pa.table({"k0": ["x"], "k1": [1]}), keyed("varchar(500)", "bigint")) == []
+
+
 def test_only_primary_keys_are_limited() -> None:
     there = table(CatalogColumn("k", "varchar(500)"), key=("k",))
     assert refused(pa.table({"k": ["x" * 500]}), there) == []
@@ -205,6 +209,14 @@ def test_json_text_is_one_value(texts: list[str | None]) -> None:
 @given(st.lists(_GOOD, min_size=1, max_size=5))
 def test_json_text_is_never_refused(texts: list[str]) -> None:
     assert not invalid_json(pa.array(texts, pa.string())).any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["NaN", "[-Infinity]", "1,2", '1,"b":2', '1}{"v":1', '1],"b":[2', "", '"\\ud800"', '"\t"', "01", "1 /**/", "{'a': 1}", "[1"],
+)
+def test_a_text_that_is_no_value_is_found_among_others(bad: str) -> None:
+    assert invalid_json(pa.array(['"NaN and Infinity"', bad, "[1]"])).tolist() == [False, True, False]
 
 
 def test_one_bad_text_among_many_is_found() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import ConfigError
@@ -34,6 +34,7 @@ def test_what_is_not_closed_is_refused(text: str) -> None:
 _NAME = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(st.lists(_NAME, unique=True, max_size=6), st.dictionaries(_NAME, st.sampled_from(["f(a,b)", "'x,y'", "a+1", "g(h(a),'(')"])))
 def test_lists_are_read_as_they_are_written(fields: list[str], derived: dict[str, str]) -> None:
     found = parse_columns(", ".join([*fields, *(f"{name}={how}" for name, how in derived.items())]))

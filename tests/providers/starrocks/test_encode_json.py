@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.starrocks.wire import expected, read, tables
+from tidegate.errors import RowRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.encode import PIECE_ROWS, encode
 from tidegate.providers.starrocks.format import Format
@@ -104,6 +105,8 @@ def test_no_rows_are_an_empty_array() -> None:
         (dt.date(2024, 6, 15), pa.date32(), "datetime", '"2024-06-15 00:00:00"'),
         # The vendor's connector leaves the seconds out of this one.
         (dt.datetime(2024, 6, 15, 7, 53), pa.timestamp("us"), "datetime", '"2024-06-15 07:53:00"'),
+        # As text it must not depend on the other values of its piece.
+        (dt.datetime(2024, 6, 15, 7, 53), pa.timestamp("us"), "varchar(26)", '"2024-06-15 07:53:00.000000"'),
         (dt.datetime(9999, 12, 31, 23, 59, 59, 999_999), pa.timestamp("us"), "datetime", '"9999-12-31 23:59:59.999999"'),
         (-(838 * 3600 + 59 * 60 + 59) * 1_000_000, pa.duration("us"), "varchar(32)", '"-838:59:59"'),
         (1_500_000, pa.duration("us"), "varchar(32)", '"00:00:01.500000"'),
@@ -119,6 +122,12 @@ def test_no_rows_are_an_empty_array() -> None:
         ("x", pa.dictionary(pa.int8(), pa.string()), None, '"x"'),
         (dt.time(1, 2, 3), pa.time32("s"), None, '"01:02:03"'),
         ([1, None], pa.list_(pa.int8()), "array<tinyint>", "[1,null]"),
+        (
+            [[(dt.date(2024, 1, 2), [b"\xff"])]],
+            pa.list_(pa.map_(pa.date32(), pa.list_(pa.binary()))),
+            None,
+            '[{"2024-01-02":["FF"]}]',
+        ),
         ([("a", 1)], pa.map_(pa.string(), pa.int8()), "map<varchar(5),tinyint>", '{"a":1}'),
         (
             {"a": "ü", "b": dt.date(2024, 1, 2)},
@@ -131,6 +140,16 @@ def test_no_rows_are_an_empty_array() -> None:
 )
 def test_the_text_of(value: Any, kind: pa.DataType, target: str | None, text: str) -> None:
     assert one(value, kind, target) == text
+
+
+def test_the_text_of_a_time_does_not_depend_on_its_neighbours() -> None:
+    rows = pa.table({"v": pa.array([1_000_000, 1], pa.duration("us"))})
+    assert b"".join(encode(rows, [CatalogColumn("v", "varchar(32)")], JSON)) == b'[{"v":"00:00:01"},{"v":"00:00:00.000001"}]'
+
+
+def test_a_list_with_what_json_lacks_is_refused() -> None:
+    with pytest.raises(RowRefused, match="NaN or an infinity"):
+        one([float("nan")], pa.list_(pa.float64()))
 
 
 def test_an_instant_is_written_in_the_time_zone() -> None:

@@ -63,11 +63,11 @@ def test_a_label_loads_once(server: StarrocksServer, client: StreamLoad, table: 
     assert events(server) == [1, 2]
 
 
-def test_csv_and_an_upload_of_many_megabytes(server: StarrocksServer, client: StreamLoad, table: TableName) -> None:
-    piece = b"".join(b"%d\tname\n" % number for number in range(100_000))
+def test_csv_in_pieces_is_one_load(server: StarrocksServer, client: StreamLoad, table: TableName) -> None:
+    piece = b"".join(b"%d\t%s\n" % (number, b"n" * 10) for number in range(10_000))
     reply = client.load(f"{server.database}-a", table, {"format": "csv"}, [piece] * 10)
-    assert reply.loaded_rows == 1_000_000
-    assert server.query("SELECT count(*) FROM events") == [(1_000_000,)]
+    assert (reply.loaded_rows, reply.load_bytes) == (100_000, 10 * len(piece))
+    assert server.query("SELECT count(*) FROM events") == [(100_000,)]
 
 
 @pytest.mark.parametrize("fault", ["lost_reply", "publish_timeout"])
@@ -79,7 +79,7 @@ def test_what_the_server_has_taken_is_success(server: StarrocksServer, client: S
     assert events(server) == [1]
 
 
-@pytest.mark.parametrize("fault", ["dead", "too_many_versions", "refuse"])
+@pytest.mark.parametrize("fault", ["dead", "too_many_versions"])
 def test_what_the_server_has_not_taken_can_be_sent_again(
     server: StarrocksServer, client: StreamLoad, table: TableName, fault: str
 ) -> None:
@@ -92,8 +92,11 @@ def test_what_the_server_has_not_taken_can_be_sent_again(
     assert events(server) == [1]
 
 
-def test_a_frontend_that_hangs_up_is_passed_over(server: StarrocksServer, client: StreamLoad, table: TableName) -> None:
-    server.fault("refuse", on="stream_load", at="fe")
+@pytest.mark.parametrize("at", ["fe", "be"])
+def test_a_server_that_hangs_up_before_the_rows_is_passed_over(
+    server: StarrocksServer, client: StreamLoad, table: TableName, at: str
+) -> None:
+    server.fault("refuse", on="stream_load", at=at)
     client.load(f"{server.database}-a", table, JSON, rows(1))
     assert events(server) == [1]
 
@@ -134,9 +137,21 @@ def test_a_transaction_is_seen_when_it_is_committed(server: StarrocksServer, cli
     assert client.rollback(label, database, table.name) in ("VISIBLE", "COMMITTED")
 
 
-@pytest.mark.parametrize("step", ["begin", "load", "prepare", "commit", "rollback"])
-@pytest.mark.parametrize("fault", ["lost_reply", "busy", "refuse"])
-@pytest.mark.parametrize("at", ["fe", "be"])
+@pytest.mark.parametrize(
+    ("step", "fault", "at"),
+    [
+        ("begin", "lost_reply", "be"),
+        ("load", "lost_reply", "be"),
+        ("prepare", "lost_reply", "be"),
+        ("commit", "lost_reply", "fe"),
+        ("rollback", "lost_reply", "be"),
+        ("load", "dead", "be"),
+        ("prepare", "dead", "be"),
+        ("load", "busy", "be"),
+        ("prepare", "busy", "be"),
+        ("commit", "refuse", "fe"),
+    ],
+)
 def test_a_fault_at_any_step_leaves_the_rows_once_or_not_at_all(
     server: StarrocksServer, table: TableName, step: str, fault: str, at: str
 ) -> None:
@@ -146,18 +161,17 @@ def test_a_fault_at_any_step_leaves_the_rows_once_or_not_at_all(
     server.fault(fault, on=step, at=at)
 
     def attempt() -> None:
-        reply = client.begin(label, database, table.name)
-        if reply.existing_job_status == "FINISHED":
+        if client.begin(label, database, table.name).existing_job_status == "FINISHED":
             return
         client.send(label, table, JSON, rows(1, 2))
-        if step == "rollback":
-            assert client.rollback(label, database, table.name) == "ABORTED"
-            assert events(server) == []
-            attempt()
-            return
         client.prepare(label, database, table.name)
         client.commit(label, database, table.name)
 
+    if step == "rollback":
+        client.begin(label, database, table.name)
+        client.send(label, table, JSON, rows(1, 2))
+        assert client.rollback(label, database, table.name) in ("ABORTED", "UNKNOWN")
+        assert events(server) == []
     for _ in range(3):
         try:
             attempt()
@@ -204,7 +218,6 @@ def test_a_transaction_over_tables_is_seen_at_once(newest: StarrocksSandbox) -> 
     client.begin("m", "multi", multi=True)
     for table in ("events", "others"):
         client.send("m", TableName("multi", table), JSON, rows(1), multi=True)
-    client.prepare("m", "multi", multi=True)
     assert (events(server), events(server, "others")) == ([], [])
     client.commit("m", "multi", multi=True)
     assert (events(server), events(server, "others")) == ([1], [1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from tidegate.providers.starrocks.health import findings
 from tidegate.providers.starrocks.inspection import inspect
 from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.session import Denied, Session
+from tidegate.sandbox.starrocks.mysql import QueryPort
 from tidegate.sandbox.starrocks.server import StarrocksSandbox
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import WriteOptions
@@ -124,6 +126,34 @@ class TestSession:
         with pytest.raises(Unavailable, match=nobody):
             alone.rows("SELECT 1")
 
+    def test_a_connection_that_the_server_drops_is_made_anew_for_a_question(self, box: StarrocksSandbox) -> None:
+        with QueryPort(box.engine, box.users, box.labels, box.config) as port:
+            session = connect(box, host="127.0.0.1", port=port.port)
+            assert session.value("SELECT 1") == 1
+            port.disconnect()
+            assert session.value("SELECT @@time_zone") == "UTC"
+            port.disconnect()
+            with pytest.raises(Unavailable):
+                session.run("CREATE DATABASE never")
+            assert "never" not in [row[0] for row in session.rows("SHOW DATABASES")]
+            session.close()
+
+    def test_rows_in_pieces_over_a_connection_of_their_own(self, session: Session) -> None:
+        session.run("CREATE TABLE shop.t (a INT NOT NULL) DUPLICATE KEY (a) DISTRIBUTED BY HASH (a)")
+        session.run(f"INSERT INTO shop.t VALUES {', '.join(f'({n})' for n in range(50))}")
+        sizes = []
+        for rows in session.pieces("SELECT a FROM shop.t", 20):
+            sizes.append(len(rows))
+            assert session.value("SELECT 1") == 1
+        assert sizes == [20, 20, 10]
+
+    def test_a_reader_that_stops_early_leaves_nothing_open(self, session: Session) -> None:
+        session.run("CREATE TABLE shop.t (a INT NOT NULL) DUPLICATE KEY (a) DISTRIBUTED BY HASH (a)")
+        session.run(f"INSERT INTO shop.t VALUES {', '.join(f'({n})' for n in range(50))}")
+        for rows in session.pieces("SELECT a FROM shop.t", 5):
+            assert len(rows) == 5
+            break
+
 
 class TestTables:
     def test_the_version_is_starrocks_s_own(self, metadata: Metadata, box: StarrocksSandbox) -> None:
@@ -177,15 +207,20 @@ class TestTables:
 
     def test_anothers_alter_is_waited_for(self, metadata: Metadata, session: Session, box: StarrocksSandbox) -> None:
         prepare(metadata, target())
-        box.engine.alter_seconds = 0.3
+        box.engine.alter_seconds = 3600.0
+        end = threading.Timer(0.3, setattr, (box.engine, "alter_seconds", 0.0))
         try:
             session.run("ALTER TABLE shop.orders ADD COLUMN theirs INT")
             assert metadata.alter_under_way(T)
+            with pytest.raises(Unavailable, match="still"):
+                metadata.add_columns(T, [sql.NewColumn("ours", "INT")], seconds=0)
+            end.start()
             metadata.add_columns(T, [sql.NewColumn("ours", "INT")])
             table = metadata.table(T)
             assert table is not None
             assert {column.name for column in table.columns} == {"id", "theirs", "ours"}
         finally:
+            end.cancel()
             box.engine.alter_seconds = 0.0
 
     def test_a_text_is_widened(self, metadata: Metadata) -> None:
@@ -222,6 +257,14 @@ class TestRights:
         assert inspect(wanted, guest).problems == ()
         (problem,) = inspect(target(Column("a", pa.int32())), guest).problems
         assert "GRANT ALTER ON TABLE" in str(problem)
+
+    def test_the_right_to_create_the_table_is_looked_for(self, guest: Metadata, session: Session) -> None:
+        session.run("CREATE TABLE shop.t (a INT NOT NULL) DUPLICATE KEY (a) DISTRIBUTED BY HASH (a)")
+        session.run("GRANT SELECT ON TABLE shop.t TO USER 'guest'@'%'")
+        (problem,) = inspect(target(), guest).problems
+        assert "GRANT CREATE TABLE ON DATABASE `shop`" in str(problem)
+        session.run("GRANT CREATE TABLE ON DATABASE shop TO USER 'guest'@'%'")
+        assert inspect(target(), guest).problems == ()
 
     def test_administration_is_unknown_to_an_account_that_loads(
         self, metadata: Metadata, guest: Metadata, session: Session

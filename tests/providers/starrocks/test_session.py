@@ -7,7 +7,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.providers.starrocks.scripted_sql import Script, fields, lost
@@ -149,6 +149,7 @@ class TestFields:
         with pytest.raises(ConfigError, match="host"):
             hosts(fields(host=text), "sr")
 
+    @settings(deadline=None)
     @given(
         st.lists(st.tuples(st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True), st.integers(1, 65535)), min_size=1, max_size=5)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlglot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
@@ -36,6 +36,7 @@ class TestCreateTable:
         statement = sql.create_table(T, [NewColumn("a", "bigint")], "DUPLICATE KEY", ("a",), (), {})
         assert statement == "CREATE TABLE `shop`.`orders` (`a` bigint) DUPLICATE KEY (`a`) DISTRIBUTED BY RANDOM"
 
+    @settings(deadline=None)  # the first one imports the dialect
     @given(st.lists(NAMES, min_size=1, max_size=4, unique_by=str.lower), NAMES)
     def test_any_names_come_out_as_they_went_in(self, names: list[str], table: str) -> None:
         columns = [NewColumn(name, "int", False) for name in names]
@@ -47,10 +48,12 @@ class TestCreateTable:
 
 
 class TestNames:
+    @settings(deadline=None)
     @given(st.lists(NAMES, min_size=1, max_size=5))
     def test_a_key_clause_is_read_as_it_is_written(self, names: list[str]) -> None:
         assert parse_key(sql.names(names)) == tuple(names)
 
+    @settings(deadline=None)
     @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20))
     def test_a_literal_is_one_string(self, text: str) -> None:
         parsed = sqlglot.parse_one(f"SELECT {sql.literal(text)}", dialect="starrocks")

@@ -192,6 +192,20 @@ def test_text_that_needs_it_is_quoted_in_csv(load: Load, read: Read) -> None:
     assert board(read) == [(1, name, 1)]
 
 
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_bytes_reach_a_binary_column(format: str, values: dict[str, Any], load: Load, read: Read) -> None:
+    ddl = "CREATE TABLE {}.pages (id INT NOT NULL, body VARBINARY) PRIMARY KEY(id) DISTRIBUTED BY HASH(id)"
+    query(values, "starrocks", ddl.format(values["database"]))
+    load("pages", [{"id": 1, "body": b"\x00\xff", "__op": 0}, {"id": 2, "body": None, "__op": 0}], format=format)
+    assert read("SELECT id, hex(body) FROM pages ORDER BY id") == [(1, "00FF"), (2, None)]
+
+
+def test_csv_is_written_with_the_delimiters_and_quotes_that_are_asked_for(load: Load, read: Read) -> None:
+    rows = [{"id": 1, "name": "it's, 'so'", "score": 1}]
+    load("score_board", rows, format="csv", properties={"column_separator": ",", "row_delimiter": "\\x02", "enclose": "'"})
+    assert board(read) == [(1, "it's, 'so'", 1)]
+
+
 def test_a_connection_without_database_needs_one_in_the_name(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"\[database\]"):
         stream_load(values | {"database": ""}, "starrocks", "score_board", "1")

@@ -69,16 +69,15 @@ def test_a_whole_transaction() -> None:
 
 
 def test_a_transaction_over_tables_says_so_at_every_step() -> None:
-    steps: dict[str, Any] = {step: [OK] for step in ("begin", "prepare", "commit", "rollback")}
+    steps: dict[str, Any] = {step: [OK] for step in ("begin", "commit", "rollback")}
     with cluster(calls=steps, loads=[OK]) as running:
         client = loads(running)
         client.begin("l", "shop", multi=True)
         client.send("l", ORDERS, {}, b"[1]", multi=True)
-        client.prepare("l", "shop", multi=True)
         client.commit("l", "shop", multi=True)
         client.rollback("l", "shop", multi=True)
     assert {headers["transaction_type"] for headers in running.frontend.headers} == {"multi"}
-    assert ["table" in headers for headers in running.frontend.headers] == [False, True, False, False, False]
+    assert ["table" in headers for headers in running.frontend.headers] == [False, True, False, False]
 
 
 def test_a_busy_channel_is_waited_for_at_every_step() -> None:

@@ -184,10 +184,10 @@ def test_headers_are_passed_on_whatever_their_case_or_become_fields_where_there_
         "timezone": "Europe/Berlin",
         "timeout": "60",
         "compression": "zstd",
-        "where": "id > 1",
+        "enclose": "'",
     }
     found = from_flink({**LEAST, **{PREFIX + name: value for name, value in more.items()}})
-    assert found.options.properties == {"log_rejected_record_num": "100", "where": "id > 1"}
+    assert found.options.properties == {"log_rejected_record_num": "100", "enclose": "'"}
     assert (found.values["time_zone"], found.values["load_timeout"], found.values["compression"]) == ("Europe/Berlin", 60, "zstd")
 
 

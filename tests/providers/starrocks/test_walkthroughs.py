@@ -6,8 +6,6 @@ As plain loads, in both formats, and as the example DAG as it is. The page is cu
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -143,10 +141,7 @@ def test_hll(flink: Flink) -> None:
 
 @pytest.mark.airflow
 def test_the_example_gives_what_the_page_shows(starrocks_database: StarrocksServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert importlib.util.find_spec("airflow")
-    own = starrocks_database.values()
-    given = {"conn_type": "starrocks", "host": own["host"], "port": own["port"], "login": own["login"], "password": own["password"]}
-    monkeypatch.setenv("AIRFLOW_CONN_STARROCKS_WAREHOUSE", json.dumps({**given, "extra": {"http_port": own["http_port"]}}))
+    monkeypatch.setenv("AIRFLOW_CONN_STARROCKS_WAREHOUSE", airflow_home.starrocks_connection(starrocks_database))
     path = airflow_home.EXAMPLES / "starrocks_walkthroughs.py"
     # The example looks for its file beside itself.
     code = path.read_text().replace("Path(__file__).parent", f"Path({str(airflow_home.EXAMPLES)!r})")
@@ -156,6 +151,6 @@ def test_the_example_gives_what_the_page_shows(starrocks_database: StarrocksServ
     assert found == RESULTS
     file = run.get_task_instance("file").xcom_pull(task_ids="file")
     assert (file["rows"], file["loads"]) == (2, 1)
-    values = SYSTEM.values(own, "starrocks")
+    values = SYSTEM.values(starrocks_database.values(), "starrocks")
     rows = query(values, "starrocks", "SELECT id, name, score FROM test.score_board ORDER BY id")
     assert list(rows) == [(1, "starrocks-file", 100), (2, "flink-file", 100)]

@@ -10,14 +10,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers import Missing, StarrocksServer
+from tests.servers import Missing, StarrocksServer, running, start_starrocks
 
 SCORES = """CREATE TABLE {name} (
     `id` int(11) NOT NULL COMMENT "user ID",
@@ -239,6 +239,35 @@ class TestTransactions:
 
     def test_a_label_that_was_never_used(self, curl: Curl, server: StarrocksServer) -> None:
         assert curl.state("never") == "UNKNOWN"
+
+
+class TestSeveralTables:
+    """Since 4.0: ``transaction_type:multi`` with every step, and no table with ``begin``."""
+
+    MULTI = "transaction_type:multi"
+    TABLE = "CREATE TABLE {} (id INT NOT NULL, name VARCHAR(20), score INT) PRIMARY KEY (id) DISTRIBUTED BY HASH (id)"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def newest(cls) -> Iterator[StarrocksServer]:
+        with running(start_starrocks, "--server-version", "4.0.1") as server:
+            server.execute(cls.TABLE.format("table1"), cls.TABLE.format("table2"))
+            yield server
+
+    @pytest.mark.parametrize("end", ["rollback", "commit"])
+    def test_all_of_it_or_nothing(self, newest: StarrocksServer, tmp_path: Path, end: str) -> None:
+        newest.execute("TRUNCATE TABLE table1", "TRUNCATE TABLE table2")
+        curl = Curl(newest, tmp_path, f"{newest.user}:{newest.password}")
+        label = f"several-{end}"
+        assert curl.transaction("begin", label, self.MULTI)["Status"] == "OK"
+        for table in ("table1", "table2"):
+            loaded = curl.transaction("load", label, self.MULTI, f"table:{table}", "column_separator: ,", body=EXAMPLE)
+            assert loaded["Status"] == "OK", loaded
+        query = "SELECT 1, id FROM table1 UNION ALL SELECT 2, id FROM table2"
+        assert newest.query(query) == []
+        assert curl.transaction(end, label, self.MULTI)["Status"] == "OK"
+        wanted = [(table, id) for table in (1, 2) for id in (1, 2, 3, 4)] if end == "commit" else []
+        assert (curl.state(label), _rows(newest, query)) == ("VISIBLE" if wanted else "ABORTED", wanted)
 
 
 class TestRefusals:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sandbox.starrocks.sdk import JSON_FORMAT, Sdk, SdkError
 from tests.servers import Missing, StarrocksServer, free_port
+from tidegate.sandbox.starrocks.server import StarrocksSandbox
 
 ROWS = ['{"id":1,"name":"Lily","score":23}', '{"id":2,"name":"Róse \\"R\\"","score":24}']
 STORED = [(1, "Lily", 23), (2, 'Róse "R"', 24)]
@@ -149,6 +150,11 @@ class TestTransactions:
     def test_it_finds_that_the_server_has_them(self, shared: Sdk, server: StarrocksServer) -> None:
         assert shared("supports", urls=_load_urls(server)[:1], user=server.user, password=server.password) == {"supported": True}
 
+    def test_it_finds_that_a_server_before_2_4_has_none(self, shared: Sdk) -> None:
+        with StarrocksSandbox("2.3.18", password="secret") as box:
+            urls = [f"{box.fe_host}:{box.fe_http_port}"]
+            assert shared("supports", urls=urls, user=box.user, password="secret") == {"supported": False}
+
     @pytest.mark.parametrize("manager", ["v1", "v2"])
     def test_at_least_once(self, load: Callable[..., Loader], server: StarrocksServer, manager: str) -> None:
         loader = load(manager=manager, transaction=True)
@@ -231,6 +237,69 @@ class TestRestart:
             loader.sdk("abort_lingering", prefix=f"p{server.database}", **loader.at)
 
 
+class TestWalkthroughs:
+    """Those of the connector's documentation, with what the connector sends for them, and the results that it shows."""
+
+    BOARD = """CREATE TABLE `score_board`
+        (
+            `id` int(11) NOT NULL COMMENT "",
+            `name` varchar(65533) NULL DEFAULT "" COMMENT "",
+            `score` int(11) NOT NULL DEFAULT "0" COMMENT ""
+        )
+        ENGINE=OLAP
+        PRIMARY KEY(`id`)
+        COMMENT "OLAP"
+        DISTRIBUTED BY HASH(`id`)"""
+    VISITORS = """CREATE TABLE `{name}` (
+          `page_id` INT NOT NULL COMMENT 'page',
+          `visit_date` datetime NOT NULL COMMENT 'when',
+          `visit_users` {type} NOT NULL COMMENT 'who'
+        ) ENGINE=OLAP
+        AGGREGATE KEY(`page_id`, `visit_date`)
+        DISTRIBUTED BY HASH(`page_id`)"""
+
+    @pytest.fixture(params=[False, True], ids=["stream_load", "transaction"])
+    def csv(self, request: pytest.FixtureRequest, shared: Sdk, server: StarrocksServer) -> Callable[..., None]:
+        def send(table: str, columns: str, *rows: str, **properties: str) -> None:
+            more = {"columns": columns, "properties": {"format": "csv", **properties}, "row_delimiter": "\n"}
+            Loader(shared, server, table, transaction=request.param, **more).write(*rows)
+
+        return send
+
+    def test_insert(self, csv: Callable[..., None], server: StarrocksServer) -> None:
+        server.execute(self.BOARD)
+        csv("score_board", "`id`,`name`,`score`,__op", "1\tstarrocks\t100\t0", "2\tflink\t100\t0")
+        assert _rows(server, "select * from score_board") == [(1, "starrocks", 100), (2, "flink", 100)]
+
+    def test_partial_update(self, csv: Callable[..., None], server: StarrocksServer) -> None:
+        server.execute(self.BOARD, "INSERT INTO `score_board` VALUES (1, 'starrocks', 100), (2, 'flink', 100)")
+        csv("score_board", "`id`,`name`,__op", "1\tstarrocks-update\t0", "2\tflink-update\t0", partial_update="true")
+        assert _rows(server, "select * from score_board") == [(1, "starrocks-update", 100), (2, "flink-update", 100)]
+
+    def test_conditional_update(self, shared: Sdk, server: StarrocksServer) -> None:
+        server.execute(self.BOARD, "INSERT INTO `score_board` VALUES (1, 'starrocks', 100), (2, 'flink', 100)")
+        more = {"columns": "`id`,`name`,`score`,__op", "properties": {"format": "csv", "merge_condition": "score"}}
+        loader = Loader(shared, server, "score_board", row_delimiter="\n", **more)
+        loader.write("1\tstarrocks-update\t99\t0", "2\tflink-update\t101\t0")
+        assert _rows(server, "select * from score_board") == [(1, "starrocks", 100), (2, "flink-update", 101)]
+
+    def test_bitmap(self, csv: Callable[..., None], server: StarrocksServer) -> None:
+        server.execute(self.VISITORS.format(name="page_uv", type="BITMAP BITMAP_UNION"))
+        visits = [(1, "01:30:30", 13), (1, "01:30:30", 23), (1, "01:30:30", 33), (1, "02:30:30", 13), (2, "01:30:30", 23)]
+        rows = [f"{page}\t2020-06-23T{time}\t{user}" for page, time, user in visits]
+        csv("page_uv", "page_id,visit_date,visit_user_id,visit_users=to_bitmap(visit_user_id)", *rows)
+        found = _rows(server, "SELECT `page_id`, COUNT(DISTINCT `visit_users`) FROM `page_uv` GROUP BY `page_id`")
+        assert found == [(1, 3), (2, 1)]
+
+    def test_hll(self, csv: Callable[..., None], server: StarrocksServer) -> None:
+        server.execute(self.VISITORS.format(name="hll_uv", type="HLL HLL_UNION"))
+        # The connector writes a time of day without its seconds where they are 0.
+        rows = "3\t2023-07-24T12:00\t78", "4\t2023-07-24T13:20:10\t2", "3\t2023-07-24T12:30\t674"
+        csv("hll_uv", "page_id,visit_date,visit_user_id,visit_users=hll_hash(visit_user_id)", *rows)
+        found = _rows(server, "SELECT `page_id`, COUNT(DISTINCT `visit_users`) FROM `hll_uv` GROUP BY `page_id`")
+        assert found == [(3, 2), (4, 1)]
+
+
 class TestTrouble:
     """What the SDK does when something goes wrong, and what has become of the rows then."""
 
@@ -306,15 +375,22 @@ class TestTrouble:
         assert _rows(server, "SELECT * FROM scores") == []
 
 
+@pytest.fixture(scope="module", params=["5.1", "8"])
+def driver(request: pytest.FixtureRequest, shared: Sdk) -> Iterator[tuple[Sdk, str]]:
+    """A Java process for each version of Connector/J."""
+    with Sdk(request.param) as sdk:
+        yield sdk, request.param
+
+
 class TestMetadata:
     """The connector's queries over JDBC, with both of the drivers that it takes."""
 
-    @pytest.fixture(params=["5.1", "8"])
-    def visitor(self, request: pytest.FixtureRequest, shared: Sdk, server: StarrocksServer) -> Iterator[Sdk]:
-        with Sdk(request.param) as sdk:
-            said = sdk("jdbc", url=_jdbc(server), user=server.user, password=server.password)
-            assert said["driver"].startswith(f"mysql-connector-j{'ava' if request.param == '5.1' else ''}-{request.param}.")
-            yield sdk
+    @pytest.fixture
+    def visitor(self, driver: tuple[Sdk, str], server: StarrocksServer) -> Sdk:
+        sdk, version = driver
+        said = sdk("jdbc", url=_jdbc(server), user=server.user, password=server.password)
+        assert said["driver"].startswith({"5.1": "mysql-connector-java-5.1.", "8": "mysql-connector-j-8."}[version])
+        return sdk
 
     def test_columns_keys_and_rows(self, visitor: Sdk, server: StarrocksServer) -> None:
         assert [(visitor("version")["version"],)] == server.query("SELECT current_version()")

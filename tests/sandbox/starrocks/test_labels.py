@@ -116,6 +116,29 @@ def test_after_a_restart_what_was_prepared_can_be_committed_and_what_was_open_is
     assert again.rows() == [(1, "prepared"), (2, "late")]
 
 
+@pytest.mark.parametrize("kind", ["at_once", "prepared"])
+def test_a_sandbox_that_ends_between_the_rows_and_their_label_knows_the_label(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    client = start(folder=tmp_path)
+    if kind == "prepared":
+        client.step("begin", "a")
+        client.step("load", "a", b"1,a\n")
+        client.step("prepare", "a")
+
+    def crash(transaction: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(client.box.transactions, "_visible", crash)
+    transaction = client.box.labels.find("d", "a") or client.box.transactions.begin("d", ["t"], "a", "stream_load", "root")
+    staged = None if kind == "prepared" else [client.box.engine.stage("d", "t", {"column_separator": ","}, b"1,a\n")]
+    with pytest.raises(SystemExit):
+        client.box.transactions.commit(transaction, staged)
+    client.box.stop()
+    again = start(folder=tmp_path)
+    assert (again.state("a"), again.rows()) == ("VISIBLE", [(1, "a")])
+
+
 def test_a_prepared_transaction_without_its_files_is_noticed(start: Start) -> None:
     client = start()
     client.step("begin", "a")

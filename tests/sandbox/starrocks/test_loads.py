@@ -64,27 +64,20 @@ _row = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=st.lists(_row, min_size=1, max_size=5), kind=st.sampled_from(["json", "csv"]))
 def test_values_of_every_type_come_back_equal(wide: Engine, rows: list[dict[str, Any]], kind: str) -> None:
     wide.truncate("test", "t")
     names = ["id", *rows[0]]
-    rows = [{"id": number, **row} for number, row in enumerate(rows)]
+    rows = [{"id": number, **{name: row[name] for name in names[1:]}} for number, row in enumerate(rows)]
     if kind == "json":
         as_json = {"dec": str, "day": str, "moment": str, "large": str}
         plain = [{name: as_json.get(name, lambda v: v)(v) if v is not None else None for name, v in row.items()} for row in rows]
         load(wide, plain)
     else:
-        words = {True: "true", False: "false"}
-        text = [
-            [
-                "\\N" if v is None else words.get(v, str(v)) if isinstance(v, bool) else str(v).replace("None", "null")
-                for v in row.values()
-            ]
-            for row in rows
-        ]
+        text = [["\\N" if v is None else str(v).replace("None", "null") for v in row.values()] for row in rows]
         load_csv(wide, "".join("\t".join(row) + "\n" for row in text), {"columns": ",".join(names)})
-    assert rows_of(wide, ", ".join(f'"{name}"' for name in names)) == [tuple(row.values()) for row in rows]
+    assert rows_of(wide, ", ".join(f'"{name}"' for name in names)) == [tuple(row[name] for name in names) for row in rows]
 
 
 @pytest.mark.parametrize("text", ["300", "x", "12.7", ""])
@@ -94,8 +87,8 @@ def test_what_does_not_convert_is_null_unless_strict(wide: Engine, text: str) ->
     assert rows_of(wide, "id, tiny") == [(1, None)]
     with pytest.raises(LoadFailed, match="too many filtered rows") as failure:
         load_csv(wide, f"1\t{text}\n", {"columns": "id,tiny", "strict_mode": "true"})
-    why = f"Error: The field (name = tiny, pos = 1) is out of range. Type: TINYINT, Value length: {len(text)}, Value: {text}. Row: 1\t{text}"
-    assert failure.value.error_lines == (why,)
+    why = f"Error: The field (name = tiny, pos = 1) is out of range. Type: TINYINT, Value length: {len(text)}, Value: {text}"
+    assert failure.value.error_lines == (f"{why}. Row: 1\t{text}",)
     assert (failure.value.total, failure.value.filtered, failure.value.loaded) == (1, 1, 0)
 
 
@@ -113,7 +106,7 @@ def test_json_cuts_the_fraction_of_a_number_in_an_integer_column(wide: Engine) -
         ("2024-06-15", datetime.datetime(2024, 6, 15)),
         ("20240615", datetime.datetime(2024, 6, 15)),
         ("20240615075301", datetime.datetime(2024, 6, 15, 7, 53, 1)),
-        ("2024-06-15T07:53", None),
+        ("2024-06-15T07:53", datetime.datetime(2024, 6, 15, 7, 53)),
         ("2024-02-30", None),
         ("0000-00-00 00:00:00", None),
         ("2024-06-15 07:53:01+08:00", None),
@@ -213,6 +206,15 @@ def test_time_zones_move_what_from_unixtime_gives(board: Engine) -> None:
         assert rows_of(board, "id, name") == [(1, f"1970-01-01 {hour}:00:00")]
 
 
+def test_a_default_of_now_is_in_the_loads_time_zone() -> None:
+    engine = engine_with(table(ColumnDef("id", "int", nullable=False), ColumnDef("at", "datetime", default="CURRENT_TIMESTAMP")))
+    for id_, zone in ((1, "UTC"), (2, "Asia/Shanghai")):
+        load_csv(engine, f"{id_}\n", {"columns": "id", "timezone": zone})
+    (_, there), (_, here) = rows_of(engine)
+    assert datetime.timedelta(hours=8) <= here - there < datetime.timedelta(hours=9)
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("headers", "why"),
     [
@@ -241,9 +243,9 @@ def test_headers_that_the_server_refuses(board: Engine, headers: dict[str, str],
 
 
 def test_a_table_that_is_not_there_is_refused(board: Engine) -> None:
-    with pytest.raises(LoadFailed, match="^unknown table, table=x$"):
+    with pytest.raises(LoadFailed, match=r"^unknown table, table=x$"):
         board.stage("test", "x", {}, b"")
-    with pytest.raises(LoadFailed, match="^unknown database, database=x$"):
+    with pytest.raises(LoadFailed, match=r"^unknown database, database=x$"):
         board.stage("x", "t", {}, b"")
 
 
@@ -269,7 +271,7 @@ def test_a_primary_key_of_more_than_128_bytes_fails_the_load() -> None:
         table(ColumnDef("id", "varchar(300)", nullable=False), ColumnDef("n", "int", nullable=False), key=("id", "n"))
     )
     load(engine, [{"id": "x" * 122, "n": 1}])
-    with pytest.raises(LoadFailed, match="^primary key size exceed the limit.$"):
+    with pytest.raises(LoadFailed, match=r"^primary key size exceed the limit\.$"):
         load(engine, [{"id": "x" * 123, "n": 1}])
     engine.close()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
@@ -23,6 +23,9 @@ from tidegate.sync.payload import Payload
 from tidegate.sync.protocols import Copy
 from tidegate.sync.results import WriteResult
 from tidegate.sync.writeahead import Outcome
+
+Mask = npt.NDArray[np.bool_]
+SHOWN_KEYS = 10
 
 
 class Alone(Statements):
@@ -55,8 +58,8 @@ class Alone(Statements):
                 return "running"
             case "PREPARE" | "PREPARED":
                 # Of a run that died in between: all of its rows may be in, or not.
-                self._streamload.rollback(label, table.schema, table.name)
-                return "absent"
+                ended = self._streamload.rollback(label, table.schema, table.name)
+                return "done" if ended in ("COMMITTED", "VISIBLE") else "absent"
             case _ if payload.proof is not None:
                 return "done" if self._encoder.holds(target.table, payload.proof) else "absent"
         return "unknown"
@@ -65,10 +68,12 @@ class Alone(Statements):
         table = self._metadata.full(target.table)
         self._backoff.wait(table)
         if self._by_transaction:
-            self._streamload.begin(label, table.schema, table.name)
-            self._streamload.send(label, table, payload.settings, payload.body)
-            self._streamload.prepare(label, table.schema, table.name)
-            reply = self._streamload.commit(label, table.schema, table.name)
+            reply = self._streamload.begin(label, table.schema, table.name)
+            if reply.existing_job_status.upper() != "FINISHED":
+                self._streamload.send(label, table, payload.settings, payload.body)
+                counted = self._streamload.prepare(label, table.schema, table.name)
+                self._streamload.commit(label, table.schema, table.name)
+                reply = counted
         else:
             reply = self._streamload.load(label, table, payload.settings, payload.body)
         return result_of(payload, reply)
@@ -79,48 +84,49 @@ class Alone(Statements):
         mark = target.options.soft_delete_column
         there, marked = present(self._metadata, table, step.rows, target.key, mark, self._values["time_zone"])
         here = there & ~marked
-        result = WriteResult(rows=0)
+        born, result = there & marked | ~there, WriteResult(rows=0)
+        if step.ask == "strict" and here.any():
+            keys = step.rows.select(list(target.key)).filter(pa.array(here)).slice(0, SHOWN_KEYS).to_pylist()
+            raise ConflictError(
+                f"{int(here.sum())} keys exist",
+                keys=[tuple(key.values()) for key in keys],
+                connection=self._name,
+                table=target.table,
+                setting="conflict_mode",
+            )
+        if step.ask == "mark":
+            result += self._part(label, target, step, here, "deleted")
+            result.not_found = int((~here).sum())
+            result.rows = payload.rows
+            return result
         match step.ask:
-            case "strict":
-                if here.any():
-                    keys = [
-                        tuple(row.values()) for row in step.rows.select(list(target.key)).filter(pa.array(here)).to_pylist()[:10]
-                    ]
-                    what = f"{int(here.sum())} keys exist"
-                    raise ConflictError(what, keys=keys, connection=self._name, table=target.table, setting="conflict_mode")
-                result += self._part(label, target, step, ~here, {"inserted": True})
-            case "new":
-                result += self._part(label, target, step, ~here, {"inserted": True})
-                result.ignored = int(here.sum())
             case "update" | "existing":
-                listed = [
-                    *target.key,
-                    *(target.options.columns or [name for name in step.rows.column_names if name not in target.key]),
-                ]
-                wanted = [name for name in step.rows.column_names if name in listed or name == mark]
-                if len(wanted) > len(target.key):
-                    old = replace(step, rows=step.rows.select(wanted), partial=True)
-                    result += self._part(f"{label}-u", target, old, here, {"updated": True})
-                else:
-                    result.ignored = int(here.sum())
-                if step.ask == "update":
-                    result += self._part(label, target, replace(step, version=None), ~here, {"inserted": True})
-                else:
-                    result.not_found = int((~here).sum())
-            case "mark":
-                result += self._part(label, target, step, here, {"deleted": True})
-                result.not_found = int((~here).sum())
+                result += self._update(f"{label}-u", target, step, here)
+            case "unmark":
+                result += self._part(f"{label}-u", target, step, here, "updated")
             case _:
+                result.ignored = int(here.sum())
+        if step.ask == "existing":
+            result.not_found = int(born.sum())
+        else:
+            if step.partial:
                 # What is marked begins a new life: nothing of the row that is there may stay.
-                if step.partial and marked.any():
-                    gone = StepRows(step.rows.select(list(target.key)), np.ones(step.rows.num_rows, np.uint8))
-                    self._part(f"{label}-d", target, gone, marked, {})
-                result += self._part(label, target, step, np.ones(step.rows.num_rows, dtype=bool), {})
-                result.inserted, result.updated = int((~here).sum()), int(here.sum())
+                gone = StepRows(step.rows.select(list(target.key)), np.ones(step.rows.num_rows, np.uint8))
+                self._part(f"{label}-d", target, gone, there & marked, "")
+            result += self._part(label, target, replace(step, version=None), born, "inserted")
         result.rows = payload.rows
         return result
 
-    def _part(self, label: str, target: Target, step: StepRows, mask: Any, counts: Mapping[str, bool]) -> WriteResult:
+    def _update(self, label: str, target: Target, step: StepRows, here: Mask) -> WriteResult:
+        """Set the listed columns of the rows that are there."""
+        others = [name for name in step.rows.column_names if name not in target.key]
+        wanted = [name for name in others if name in (target.options.columns or others)]
+        if not wanted:
+            return WriteResult(ignored=int(here.sum()))
+        old = replace(step, rows=step.rows.select([*target.key, *wanted]), partial=True)
+        return self._part(label, target, old, here, "updated")
+
+    def _part(self, label: str, target: Target, step: StepRows, mask: Mask, counts_as: str) -> WriteResult:
         number = int(np.count_nonzero(mask))
         if not number:
             return WriteResult()
@@ -128,7 +134,7 @@ class Alone(Statements):
         part = replace(step, rows=step.rows.filter(pa.array(mask)), ops=ops, ask=None)
         result = self._load(label, target, self._encoder.payload(target, self._encoder.table(target.table), part))
         for name in ("inserted", "updated", "deleted", "ignored", "not_found"):
-            setattr(result, name, number if name in counts else 0)
+            setattr(result, name, number if name == counts_as else 0)
         return result
 
 

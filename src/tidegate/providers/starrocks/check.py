@@ -60,7 +60,7 @@ def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None) -
         if format.kind == "csv" and examined(values.type, format):
             shifting = unsendable(*csv_texts(values, there), format, alone=rows.num_columns == 1)
             found += [Refusal(mask, name, why) for mask, why in shifting]
-    if table.model == "PRIMARY_KEYS" and (mask := _long_keys(rows, table)) is not None:
+    if table.model == "PRIMARY_KEYS" and (mask := _long_keys(rows, table)) is not None and mask.any():
         why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
         found.append(Refusal(mask, ", ".join(table.key), why))
     return found

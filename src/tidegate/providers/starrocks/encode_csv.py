@@ -83,7 +83,7 @@ class _Fields:
             self.null = self._enclosed(self._escapes(null, Scan(null, self._special)))[0].as_py()
 
     def __call__(self, text: pa.Array, kind: Kind) -> pa.Array:
-        if not self._quote or (kind in ("number", "plain") and not self._plain):
+        if not self._quote or (kind in ("number", "plain") and not self._plain and not self._alone):
             return text
         scan = Scan(text, self._special)
         found = scan.mask()

@@ -1,7 +1,8 @@
 """What the cluster says about itself and its tables, and the statements that change tables, waited for.
 
 A right that the account lacks makes an answer None ("unknown"), never a guess: ``ADMIN SHOW FRONTEND CONFIG``, ``SHOW PROC`` and
-``be_tablets`` need OPERATE on the system, which an account that loads rows has no use for.
+``be_tablets`` need OPERATE on the system (fe AuthorizerStmtVisitor.java, SystemTable.requireOperatePrivilege), which an account
+that loads rows has no use for.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ class Metadata:
     def tablet_versions(self, table: TableName) -> int | None:
         """The most versions that a tablet of the table has; None if the account may not see it.
 
-        ``be_tablets`` asks the backends; SHOW TABLET, with the right to the table alone, tells what they last reported.
+        ``be_tablets`` asks the backends; SHOW TABLET, for which some versions want no OPERATE, tells what they last reported.
         """
         table = self.full(table)
         found = None if self._no_tablets else self._be_tablets(table)

@@ -66,8 +66,10 @@ class Prepared(Statements):
         return result_of(payload, reply)
 
     def prepare(self, label: str, tables: Sequence[TableName]) -> None:
-        database, table = self._where(tables)
-        self._streamload.prepare(label, database, table, multi=self.spans_tables)
+        # One over several tables knows no such step: if it is lost before its commit, the decision is taken back.
+        if not self.spans_tables:
+            table = self._metadata.full(tables[0])
+            self._streamload.prepare(label, table.schema, table.name)
 
     def commit(self, label: str, tables: Sequence[TableName]) -> None:
         database, table = self._where(tables)

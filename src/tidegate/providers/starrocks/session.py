@@ -35,6 +35,8 @@ _TRANSIENT = {
     ER.TOO_MANY_USER_CONNECTIONS,
     5024,  # StarRocks ERR_TIMEOUT
 }
+_NO_TLS = 2026
+"""PyMySQL's CR_SSL_CONNECTION_ERROR: TLS is required, and the server has none."""
 _LOGIN = {ER.ACCESS_DENIED_ERROR, 1251, 2059}
 _PRIVILEGE = {
     ER.DBACCESS_DENIED_ERROR,
@@ -85,7 +87,9 @@ def translated(error: Exception, connection: str, table: object | None = None) -
     text = str(error.args[1]) if len(error.args) > 1 else str(error) or type(error).__name__
     kind: type[TidegateError] = PermanentError
     setting = None
-    if code in _TRANSIENT or isinstance(error, pymysql.err.InterfaceError | OSError):
+    if code == _NO_TLS or "certificate verify failed" in text.lower():
+        kind, setting = PreflightError, "ssl_mode, ssl_ca"
+    elif code in _TRANSIENT or isinstance(error, pymysql.err.InterfaceError | OSError):
         kind = Unavailable
     elif code in _LOGIN:
         kind, setting = PreflightError, "login, password"
@@ -156,13 +160,17 @@ class Session:
         with translating(self.name, table):
             with self._lock:
                 driver = self._connect()
+            cursor: Any = driver.cursor(pymysql.cursors.SSCursor)
             try:
-                with driver.cursor(pymysql.cursors.SSCursor) as cursor:
-                    cursor.execute(sql)
-                    while rows := cursor.fetchmany(size):
-                        yield list(rows)
+                cursor.execute(sql)
+                while rows := cursor.fetchmany(size):
+                    yield list(rows)
             finally:
-                driver._force_close()  # a caller that stops early leaves rows unread
+                if driver._result is not None:
+                    # A caller that stops early leaves rows unread, which the cursor would fetch now.
+                    driver._result.unbuffered_active = False
+                cursor.close()
+                driver._force_close()
 
     def _fetch(self, sql: str, params: Sequence[object], table: object | None) -> tuple[list[str], list[Row]]:
         def fetch(cursor: Any) -> tuple[list[str], list[Row]]:

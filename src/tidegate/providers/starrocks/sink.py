@@ -38,6 +38,10 @@ from tidegate.sync.protocols import Capabilities, Intent, Lease, Load, Preparati
 from tidegate.sync.twophase import TwoPhaseLoad
 from tidegate.sync.writeahead import WriteAheadLoad
 
+V1_ONLY = ("enclose", "escape", "skip_header", "trim_space", "log_rejected_record_num", "envelope")
+"""Headers that a load into a transaction over one table doesn't read (be, transaction_stream_load.cpp)."""
+V1_BEFORE_3_4 = ("partial_update_mode", "compression")
+"""These it has come to read; since 3.4 is an assumption."""
 _ONE_WAY = "rows travel by Stream Load; the connection's sink_version says by which of its interfaces"
 
 CAPABILITIES = Capabilities(
@@ -152,9 +156,25 @@ class StarrocksSink:
         return replace(found, problems=tuple(problems), strategy=f"{found.strategy}; {self._way(target)}")
 
     def _interface(self, target: Target) -> Iterator[ConfigError]:
-        if self._condition(target) is not None and self._values["sink_version"] == "V2":
-            what = "a conditional update goes by Stream Load (V1) alone"
-            yield ConfigError(what, connection=self._name, table=target.table, setting="sink_version='AUTO'")
+        def problem(what: str, setting: str) -> ConfigError:
+            return ConfigError(what, connection=self._name, table=target.table, setting=setting)
+
+        if self._values["sink_version"] == "V2":
+            if self._condition(target) is not None:
+                yield problem("a conditional update goes by Stream Load (V1) alone", "sink_version='AUTO'")
+            if headers := self._only_v1(target):
+                what = f"the transaction interface doesn't read {', '.join(headers)}, and would take the rows for others"
+                yield problem(what, "sink_version='AUTO'")
+        if target.options.delete_mode == "soft" and self._condition(target) is not None:
+            what = "StarRocks would compare the version with that of a row that is marked as deleted, which is not there"
+            yield problem(what, "delete_mode='apply', or no version_column")
+
+    def _only_v1(self, target: Target) -> list[str]:
+        """Headers of the target's loads that the transaction interface passes over."""
+        compresses = {"compression": ""} if self._values["compression"] != "none" else {}
+        given = {**self._properties(target), **compresses}
+        newer = V1_BEFORE_3_4 if self.metadata.version() < (3, 4) else ()
+        return [name for name in (*V1_ONLY, *newer) if name in given]
 
     def _way(self, target: Target) -> str:
         if not self._together([target]):
@@ -211,6 +231,7 @@ class StarrocksSink:
             and target.options.delete_mode != "soft"
             and self._condition(target) is None
             and float(self._properties(target).get("max_filter_ratio", self._values["max_filter_ratio"])) == 0
+            and not self._only_v1(target)
             for target in targets
         )
 

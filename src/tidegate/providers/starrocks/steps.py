@@ -24,7 +24,7 @@ from tidegate.sync.mapping import Target
 
 Ask = Literal["new", "strict", "update", "existing", "mark", "unmark"]
 """Which of the rows go: those whose key is new; all, if all keys are new; new ones whole and others in the listed columns; those
-whose key is there; the same, to be marked; all, what is there and marked whole."""
+whose key is there; the same, to be marked; all, but a marked row is replaced whole. A marked row is not there."""
 
 EVENT_COLUMNS = {"tidegate_file": FILE, "tidegate_offset": OFFSET, "tidegate_row": ROW}
 """The event identity columns of tables that take the change log, and where a batch has them."""

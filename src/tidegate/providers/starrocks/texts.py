@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidegate.changes.types import canonical
+from tidegate.errors import RowRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn
 
 Kind = Literal["number", "plain", "string", "json"]
@@ -105,17 +106,27 @@ def _timestamp(values: pa.Array, time_zone: str, *, short: bool) -> pa.Array:
 
 
 def _nested(values: pa.Array) -> pa.Array:
-    """Lists, maps and structs of users' own tables as JSON text, a value at a time."""
-    is_map = pa.types.is_map(values.type)
-    found = []
-    for value in values.to_pylist():
-        shown = dict(value) if is_map and value is not None else value
-        found.append(None if shown is None else json.dumps(shown, default=_json_value, allow_nan=False, separators=(",", ":")))
+    """Lists, maps and structs of users' own tables as JSON text, a value at a time. RowRefused for NaN and infinities in them."""
+    kind = values.type
+    shown = [_shown(value, kind) for value in values.to_pylist()]
+    try:
+        found = [None if value is None else json.dumps(value, allow_nan=False, separators=(",", ":")) for value in shown]
+    except ValueError:
+        raise RowRefused(f"NaN or an infinity in a {kind}, which JSON doesn't have") from None
     return pa.array(found, pa.string())
 
 
-def _json_value(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _shown(value: Any, kind: pa.DataType) -> Any:
+    """What of Python's values ``json`` can write."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if pa.types.is_map(kind):
+        return {str(_shown(key, kind.key_type)): _shown(item, kind.item_type) for key, item in value}
+    if pa.types.is_struct(kind):
+        return {field.name: _shown(value[field.name], field.type) for field in kind}
+    if pa.types.is_nested(kind):
+        return [_shown(item, kind.value_type) for item in value]
+    return value.hex().upper() if isinstance(value, bytes) else str(value)
 
 
 # Texts that Arrow has no cast for

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, SchemaError
-from tidegate.providers.starrocks.catalog import CatalogTable
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.column_list import parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
@@ -27,6 +27,7 @@ from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.reply import Reply
 from tidegate.providers.starrocks.session import Session
 from tidegate.providers.starrocks.streamload import StreamLoad
+from tidegate.providers.starrocks.types import expression
 from tidegate.sync.results import WriteResult
 from tidegate.sync.rows import pieces
 
@@ -88,10 +89,11 @@ def stream_load(
     if format is not None and format.lower() not in ("json", "csv"):
         raise ConfigError(f"{format!r} is not json or csv", connection=name, table=target, setting="format")
     wanted = cast("Kind | None", format and format.lower())
-    with _body(values, name, target, data, wanted, columns) as (body, headers):
+    given = checked(properties or {})
+    with _body(values, name, target, data, wanted, columns, given) as (body, headers):
         if body is None:
             return Loaded(WriteResult(), None)
-        headers |= checked(properties or {})
+        headers |= given
         loader = StreamLoad(Http(values, name), values, name)
         reply = loader.load(label or f"{values['label_prefix']}-{uuid.uuid4().hex}", target, headers, body)
     return Loaded(counts(reply), reply)
@@ -129,7 +131,13 @@ def _target(table: str | TableName, values: Mapping[str, Any], name: str) -> Tab
 
 @contextmanager
 def _body(
-    values: Mapping[str, Any], name: str, table: TableName, data: Any, format: Kind | None, columns: str | Sequence[str] | None
+    values: Mapping[str, Any],
+    name: str,
+    table: TableName,
+    data: Any,
+    format: Kind | None,
+    columns: str | Sequence[str] | None,
+    given: Mapping[str, str],
 ) -> Iterator[tuple[Any, dict[str, str]]]:
     """What is sent, and under which headers. Of a file that is not on this machine a copy is made meanwhile."""
     listed = columns if columns is None or isinstance(columns, str) else ",".join(columns)
@@ -144,7 +152,7 @@ def _body(
         with _local(data) as path:
             yield path, load_headers(values, kind, listed, array=kind == "json" and _begins_with_array(path))
     else:
-        yield _rows(values, name, table, data, format or values["format"], listed)
+        yield _rows(values, name, table, data, format or values["format"], listed, given)
 
 
 # Text
@@ -221,13 +229,18 @@ def _begins_with_array(path: Path) -> bool:
 
 
 def _rows(
-    values: Mapping[str, Any], name: str, table: TableName, data: Any, kind: Kind, columns: str | None
+    values: Mapping[str, Any],
+    name: str,
+    table: TableName,
+    data: Any,
+    kind: Kind,
+    columns: str | None,
+    given: Mapping[str, str],
 ) -> tuple[list[bytes] | None, dict[str, str]]:
     tables = [piece.table for piece in pieces(data) if piece.table.num_rows]
     if not tables:
         return None, {}
-    rows = pa.concat_tables(tables, promote_options="default")
-    rows, ops = _without_op(rows, table)
+    rows, ops = _without_op(pa.concat_tables(tables, promote_options="default"), table)
     with closing(Session(values, name)) as session:
         metadata = Metadata(session)
         there = metadata.table(table)
@@ -235,18 +248,32 @@ def _rows(
     if there is None:
         raise SchemaError("no such table", connection=name, table=table)
     _check_columns(rows.column_names, columns, there, name)
-    # enclose and escape came with 3.0 (StarRocks' documentation, STREAM LOAD).
-    quoting = ('"', "\\") if kind == "csv" and version >= (3, 0) else ("", "")
-    format = Format.of(kind, values["column_separator"], values["row_delimiter"], *quoting)
     catalog = [there.column(column) for column in rows.column_names]
-    body = encode(rows, catalog, format, ops=ops, time_zone=values["time_zone"])
-    listed = columns or ",".join(f"`{column}`" for column in rows.column_names)
-    if ops is not None and OP not in listed:
+    listed = columns
+    if columns is None:
+        rows, listed = _with_expressions(rows, catalog)
+    if ops is not None and OP not in (listed or ""):
         listed = f"{listed},{OP}"
     headers = load_headers(values, kind, listed, array=True)
-    if quoting[0]:
-        headers |= {"enclose": quoting[0], "escape": quoting[1]}
-    return body, headers
+    if kind == "csv" and version >= (3, 0):
+        # They came with 3.0 (StarRocks' documentation, STREAM LOAD).
+        headers = {"enclose": '"', "escape": "\\"} | headers
+    shape = {"column_separator": values["column_separator"], "row_delimiter": values["row_delimiter"], **headers, **given}
+    names = ("column_separator", "row_delimiter", "enclose", "escape")
+    format = Format.of(kind, **{key: shape[key] for key in names if key in shape})
+    return encode(rows, catalog, format, ops=ops, time_zone=values["time_zone"]), headers
+
+
+def _with_expressions(rows: pa.Table, catalog: Sequence[CatalogColumn | None]) -> tuple[pa.Table, str]:
+    """The rows and their column list; a column that takes values only from an expression is made of a field of another name."""
+    names, made = [], []
+    for name, column in zip(rows.column_names, catalog, strict=True):
+        field = f"{name}__hex"
+        made_of = None if column is None else expression(column, field)
+        names.append(name if made_of is None else field)
+        if made_of is not None:
+            made.append(f"`{name}`={made_of}")
+    return rows.rename_columns(names), ",".join([*(f"`{name}`" for name in names), *made])
 
 
 def _without_op(rows: pa.Table, table: TableName) -> tuple[pa.Table, npt.NDArray[np.uint8] | None]:

@@ -106,25 +106,18 @@ class Transactions(Labels):
                 )
             raise self.error(reply, label, table)
 
-    def prepare(
-        self,
-        label: str,
-        database: str,
-        table: str | None = None,
-        *,
-        multi: bool = False,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
+    def prepare(self, label: str, database: str, table: str, *, headers: Mapping[str, str] | None = None) -> Reply:
         """Makes what was sent durable: it can be committed after a crash, within prepared_transaction_default_timeout_second.
 
-        A lost reply is settled by the label's state (``settled``: counts unknown). Unavailable: the transaction is gone, begin
-        again. RowRefused: too many rows are faulty.
+        Not for a transaction over several tables: there is no such step there (MultiStatementTransactionHandler.java). The reply
+        has the counts; a lost one is settled by the label's state (``settled``). Unavailable: the transaction is gone, begin again.
+        RowRefused: too many rows are faulty.
         """
         patience = Patience(self.pause)
         while True:
             known: Reply | TransientError
             try:
-                known = self._call("prepare", label, database, table, multi, headers)
+                known = self._call("prepare", label, database, table, False, headers)
             except TransientError as error:
                 known = error
             if isinstance(known, Reply):

@@ -65,8 +65,6 @@ CODE_ONLY = (
 OPTIONS = (*DOCUMENTED, *CODE_ONLY)
 
 _OURS = {
-    "enclose": "CSV fields are enclosed where their text asks for it",
-    "escape": "CSV fields are enclosed where their text asks for it",
     "strip_outer_array": "set whenever rows are sent as JSON",
     "ignore_json_size": "set whenever rows are sent as JSON",
 }

@@ -98,13 +98,16 @@ def show_grants(session: SqlSession, cursor: Cursor) -> Result:
     who = f"'{name}'@'%'"
     rows: list[tuple[str, str | None, str]] = [(who, None, f"GRANT 'root' TO {who}")] if user.root else []
     for (db, place), privileges in sorted(user.grants.items()):
-        if not privileges:
+        if "CREATE" in privileges:
+            where = "ALL DATABASES" if db == "*" else f"DATABASE {db}"
+            rows.append((who, "default_catalog", f"GRANT CREATE TABLE ON {where} TO USER {who}"))
+        if not (others := sorted(privileges - {"CREATE"})):
             continue
         if db == "*":
             where = "SYSTEM" if "OPERATE" in privileges else "ALL TABLES IN ALL DATABASES"
         else:
             where = f"ALL TABLES IN DATABASE {db}" if place == "*" else f"TABLE {db}.{place}"
-        rows.append((who, "default_catalog", f"GRANT {', '.join(sorted(privileges))} ON {where} TO USER {who}"))
+        rows.append((who, "default_catalog", f"GRANT {', '.join(others)} ON {where} TO USER {who}"))
     return table(("UserIdentity", "Catalog", "Grants"), rows)
 
 

@@ -164,14 +164,14 @@ def facts(type: str) -> Facts:
 
 
 def widens(old: str, new: str) -> bool:
-    """May MODIFY COLUMN make this of that? fe-core ``catalog/ColumnType.java``: wider numbers, longer VARCHAR, numbers to VARCHAR."""
+    """May MODIFY COLUMN make ``new`` of ``old``? Wider numbers, longer VARCHAR, numbers to text (fe-core ``ColumnType``)."""
     before, after = base(old), base(new)
     if before == after == "varchar":
-        return facts(new).characters >= facts(old).characters  # type: ignore[operator]
+        return (facts(new).characters or 0) >= (facts(old).characters or 0)
     if before == after == "decimal":
         was, now = facts(old), facts(new)
-        assert was.precision and now.precision and was.scale is not None and now.scale is not None
-        return now.scale >= was.scale and now.precision - now.scale >= was.precision - was.scale
+        whole = (now.precision or 0) - (now.scale or 0) >= (was.precision or 0) - (was.scale or 0)
+        return whole and (now.scale or 0) >= (was.scale or 0)
     if before == after:
         return True
     numbers = ["tinyint", "smallint", "int", "bigint", "largeint"]

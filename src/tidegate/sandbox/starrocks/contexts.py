@@ -194,10 +194,10 @@ class Contexts:
         return context.transaction
 
     def die(self) -> None:
-        """The backend is gone, and all that it had in its memory."""
+        """The backend is gone, and all that it had in its memory. One of several tables without a load is the frontend's alone."""
         with self._lock:
             for context in list(self._open.values()):
-                if not context.multi:
+                if context.transaction is not None and not context.committed:
                     self._drop(context)
 
     def close(self) -> None:

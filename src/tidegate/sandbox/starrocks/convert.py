@@ -11,8 +11,9 @@ from tidegate.sandbox.starrocks.sqltypes import INTEGERS, Type, quoted, text_lit
 
 _INT = r"\s*[+-]?[0-9]+\s*"
 _REAL = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
-_DATE = r"\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([ T][0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]{1,6})?)?\s*"
-# LocalDateTime.toString() without seconds is not a DATETIME (starrocks#51019).
+_DATE = r"\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([ T][0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}(\.[0-9]{1,6})?)?)?\s*"
+# Without seconds, too, as the Flink connector writes them where they are 0 (be runtime/time_types.cpp, date::from_string; in one
+# version the fast path took such a text for the date alone).
 
 
 def conversion(text: str, type_: Type, *, lenient: bool) -> str:

@@ -92,7 +92,7 @@ def _default(cursor: Cursor) -> str | None:
 
 
 def read_create_table(cursor: Cursor, version: Sequence[int]) -> CreateTable:
-    """After ``CREATE TABLE``. SqlError for what the server refuses, but for names that are taken and replicas, which need the cluster."""
+    """After ``CREATE TABLE``. SqlError for what the server refuses of it by itself, without looking at the cluster."""
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
     db, name = split(cursor.qualified())
     written = _columns(cursor)

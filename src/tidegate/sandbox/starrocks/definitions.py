@@ -1,7 +1,7 @@
 """CREATE, ALTER, DROP and TRUNCATE of databases and tables.
 
-ALTER TABLE … ADD COLUMN is a job: fe-core ``alter/SchemaChangeHandler.java``. While it runs a second one is refused; how long it runs is
-:attr:`~.engine.Engine.alter_seconds`.
+ALTER TABLE … ADD COLUMN is a job: fe-core ``alter/SchemaChangeHandler.java``. While it runs a second one is refused; how
+long it runs is :attr:`~.engine.Engine.alter_seconds`.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _check_replicas(session: SqlSession, table: TableDef) -> None:
         raise analyzing("Replication num should larger than 0")
     if int(wanted) > 1:
         raise SqlError(
-            "Table replication num should be less than or equal to the number of available BE nodes. You can change this default by "
-            f"setting the replication_num table properties. Current alive backend is [10001]. , table={table.name}, "
+            "Table replication num should be less than or equal to the number of available BE nodes. You can change this default "
+            f"by setting the replication_num table properties. Current alive backend is [10001]. , table={table.name}, "
             f"default_replication_num={session.front.config.text('default_replication_num')}"
         )
 
@@ -115,7 +115,7 @@ def truncate(session: SqlSession, cursor: Cursor) -> Result:
     cursor.accept("TABLE")
     table = session.table(*split(cursor.qualified()))
     session.check("DELETE", table)
-    _check_state(table)
+    _check_state(session, table)
     session.engine.truncate(table.db, table.name)
     return OK
 
@@ -144,7 +144,7 @@ def _rename(session: SqlSession, cursor: Cursor, table: TableDef) -> Result:
     if cursor.next.upper in ("COLUMN", "PARTITION", "ROLLUP") and cursor.peek(1).kind != "end":
         raise SqlError("tidegate's sandbox renames tables alone", 1235, "42000")
     new = cursor.name()
-    _check_state(table)
+    _check_state(session, table)
     if session.engine.table(table.db, new) is not None:
         raise SqlError(f"Table name[{new}] is already used")
     session.engine.rename(table.db, table.name, new)
@@ -172,7 +172,7 @@ def _columns(session: SqlSession, cursor: Cursor, table: TableDef) -> Result:
         if not cursor.accept(","):
             break
     cursor.done()
-    _check_state(table)
+    _check_state(session, table)
     names = [column.name.lower() for column in table.columns]
     for column in added:
         if column.name.lower() in names:
@@ -227,6 +227,6 @@ def _modified(table: TableDef, written: Written) -> ColumnDef:
     return dataclasses.replace(column, name=there.name, key=there.key)
 
 
-def _check_state(table: TableDef) -> None:
+def _check_state(session: SqlSession, table: TableDef) -> None:
     if table.state != "NORMAL":
-        raise altering(table.name)
+        raise altering(table.name, session.version)

@@ -20,7 +20,7 @@ from tidegate.sandbox.starrocks.model import EngineError, LoadFailed, TableDef
 from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.select import Expression
 from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing, syntax, unknown_column
-from tidegate.sandbox.starrocks.sqltypes import quoted
+from tidegate.sandbox.starrocks.sqltypes import parse_type, quoted
 from tidegate.sandbox.starrocks.tokens import Cursor
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _literal(cell: Expression, column: str, table: TableDef, pending: list[Expre
         return -_number(str(cell.this.this))
     if isinstance(cell, exp.Boolean):
         return bool(cell.this)
-    if isinstance(cell, exp.Column) and cell.name.upper() == "DEFAULT":
+    if isinstance(cell, exp.Var | exp.Column) and cell.name.upper() == "DEFAULT":
         there = table.column(column)
         assert there is not None
         if there.default is None and not there.nullable:
@@ -154,6 +154,7 @@ def _number(text: str) -> Any:
 
 def load(session: SqlSession, table: TableDef, columns: Sequence[str], rows: Sequence[Sequence[Any]], label: str) -> Result:
     """One load of rows: begun, published and remembered under its label."""
+    rows = _named(table, columns, rows)
     labels = session.front.labels
     label = label or f"insert_{uuid.uuid4()}"
     with labels.lock:
@@ -177,6 +178,24 @@ def load(session: SqlSession, table: TableDef, columns: Sequence[str], rows: Seq
         labels.save(transaction)
     info = f"{{'label':'{label}', 'status':'VISIBLE', 'txnId':'{transaction.id}'}}"
     return Result(affected=len(rows), info=info)
+
+
+def _named(table: TableDef, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """``row(1, 'x')`` has no names: a STRUCT's fields get those of its column."""
+    fields: dict[int, tuple[str, ...]] = {}
+    for place, name in enumerate(columns):
+        column = table.column(name)
+        if column is not None and base(column.type) == "struct":
+            fields[place] = parse_type(column.type).names
+    if not fields:
+        return rows
+    return [
+        [
+            dict(zip(fields[place], value, strict=True)) if place in fields and isinstance(value, tuple | list) else value
+            for place, value in enumerate(row)
+        ]
+        for row in rows
+    ]
 
 
 def _ask(session: SqlSession, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -219,7 +238,7 @@ def update(session: SqlSession, cursor: Cursor) -> Result:
 
 
 def delete(session: SqlSession, cursor: Cursor) -> Result:
-    """After DELETE: any condition on primary key tables; on the others comparisons with constants, joined by AND, mostly of keys."""
+    """After DELETE: any condition on primary key tables; on the others comparisons with constants, joined by AND."""
     parsed = select.parse(f"DELETE {cursor.rest()}")
     table = session.table(parsed.this.db, parsed.this.name)
     session.check("DELETE", table)
@@ -259,7 +278,7 @@ def _check_condition(condition: Expression, table: TableDef) -> None:
     column = table.column(condition.this.name)
     if column is None:
         raise unknown_column(condition.this.name, table.name)
-    if table.model != "DUP_KEYS" and not column.key or base(column.type) in ("float", "double"):
+    if (table.model != "DUP_KEYS" and not column.key) or base(column.type) in ("float", "double"):
         raise SqlError(
             f"Column[{column.name}] is not key column or storage model is not duplicate or column type is float or double."
         )

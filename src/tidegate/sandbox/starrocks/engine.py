@@ -1,9 +1,5 @@
 """The tables of the sandbox, and what loads do to them.
 
-DuckDB underneath, rather than SQLite: it has 128-bit integers, exact decimals, arrays, maps, structs and JSON, it converts and
-folds whole columns, and readers see a snapshot while a load is published. SQLite would be in Python already, but knows none of
-these types, so that every conversion and every distinct count would be a loop over rows.
-
 Simplified: compaction is "versions older than :attr:`Engine.compaction_seconds` are one", a tablet's version count is its table's,
 and ``max_filter_ratio`` is looked at for each body, not over all bodies of a transaction.
 """
@@ -71,7 +67,7 @@ class Engine:
         """``streaming_load_max_batch_size_mb`` in bytes."""
         self._lock = threading.RLock()
         self._connection = duckdb.connect(str(path) if path else ":memory:", config={"threads": 1})
-        self._connection.execute("SET arrow_lossless_conversion = true")
+        self._connection.execute("SET enable_external_access = false")  # an expression in a header reads no files
         self._writer = self._connection.cursor()
         self._databases: dict[str, dict[str, _Kept]] = {}
         self._jobs: list[AlterJob] = []
@@ -83,6 +79,7 @@ class Engine:
         self._writer.execute("CREATE SCHEMA IF NOT EXISTS __sandbox")
         self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.databases (name VARCHAR)")
         self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.tables (db VARCHAR, name VARCHAR, definition VARCHAR)")
+        self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.published (mark BIGINT)")
         for (name,) in self._writer.execute("SELECT name FROM __sandbox.databases").fetchall():
             self._databases[name] = {}
         for db, name, text in self._writer.execute("SELECT db, name, definition FROM __sandbox.tables").fetchall():
@@ -208,7 +205,7 @@ class Engine:
             return self._job(db, name, columns)
 
     def modify_columns(self, db: str, name: str, columns: Sequence[ColumnDef]) -> AlterJob:
-        """As a job: the columns of these names have these definitions when it is FINISHED. Raises EngineError, as :meth:`add_columns`."""
+        """As a job: the columns of these names have these definitions when it is FINISHED. Raises as :meth:`add_columns` does."""
         with self._lock:
             ddl.modified(self._alterable(db, name).table, columns, self.version)
             return self._job(db, name, columns)
@@ -253,7 +250,7 @@ class Engine:
         data = body if isinstance(body, bytes) else body.read()
         cursor = self._cursor()
         try:
-            if settings.columns or settings.where:
+            if settings.columns or settings.where or any(column.default for column in found.columns):
                 cursor.execute(f"SET TimeZone = '{duckdb_zone(settings.timezone)}'")
             return stage_load(cursor, found, settings, data, self.version, self.json_limit)
         finally:
@@ -271,8 +268,11 @@ class Engine:
                 words = "No partitions have data available for loading" if new else "all partitions have no load data"
                 raise LoadFailed(words, total=total, filtered=sum(one.filtered for one in staged))
 
-    def publish(self, staged: Sequence[Staged]) -> None:
-        """All or nothing, in order; later rows win by key. One more version each. Raises LoadFailed, as :meth:`check` does."""
+    def publish(self, staged: Sequence[Staged], mark: int | None = None) -> None:
+        """All or nothing, in order; later rows win by key. One more version each. Raises LoadFailed, as :meth:`check` does.
+
+        ``mark``: a transaction's id, written down together with its rows, for :meth:`published` after a crash.
+        """
         import duckdb
 
         self.check(staged)
@@ -282,10 +282,19 @@ class Engine:
                 with self._transaction() as writer:
                     for one in staged:
                         self._apply(writer, one)
+                    if mark is not None:
+                        writer.execute("INSERT INTO __sandbox.published VALUES (?)", [mark])
             except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
                 raise LoadFailed(f"Failed to write: {str(error).splitlines()[0]}") from error
             for db, name in dict.fromkeys((one.db, one.table) for one in staged):
                 self._databases[db][name].published.append(time.monotonic())
+
+    def published(self) -> set[int]:
+        """The marks that were given to :meth:`publish`. They are forgotten thereby."""
+        with self._lock, self._transaction() as writer:
+            marks = {int(mark) for (mark,) in writer.execute("SELECT mark FROM __sandbox.published").fetchall()}
+            writer.execute("DELETE FROM __sandbox.published")
+            return marks
 
     def insert(self, db: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
         """INSERT INTO … VALUES with Python values (BITMAP and HLL as lists of int): one load of its own, staged and published.

@@ -33,6 +33,8 @@ MACROS = (
     "hll_union(x) AS list_sort(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
     "hll_raw_agg(x) AS list_sort(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
     "from_unixtime(x) AS strftime(to_timestamp(TRY_CAST(x AS DOUBLE)), '%Y-%m-%d %H:%M:%S')",
+    "to_base64(x) AS base64(CAST(x AS BLOB))",
+    "from_binary(x, f := 'hex') AS CASE f WHEN 'hex' THEN hex(x) WHEN 'encode64' THEN to_base64(x) ELSE decode(x) END",
     "hll_union_agg(x) AS len(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
 )
 """``CREATE MACRO`` bodies. COUNT(DISTINCT b) of a BITMAP is ``bitmap_union_count(b)``, of an HLL ``hll_union_agg(h)``."""

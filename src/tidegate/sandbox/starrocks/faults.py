@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Kind = Literal["lost_reply", "dead", "slow", "publish_timeout", "too_many_versions", "refuse", "busy"]
 """lost_reply: the request takes effect, the connection ends without an answer. dead: the backend goes away in the middle of the
@@ -15,6 +15,8 @@ these words. refuse: the connection is closed before the request is read. busy: 
 
 Operation = Literal["stream_load", "begin", "load", "prepare", "commit", "rollback", "state", "cancel", "any"]
 
+Place = Literal["fe", "be", "any"]
+
 
 @dataclass
 class Fault:
@@ -22,7 +24,7 @@ class Fault:
 
     kind: Kind
     on: Operation = "any"
-    at: Literal["fe", "be", "any"] = "any"
+    at: Place = "any"
     """any: where the request is really done, and not where it is only redirected. fe: also the frontend's redirect."""
     nth: int = 1
     times: int = 1
@@ -31,6 +33,11 @@ class Fault:
     """Only requests whose label begins with this."""
     seen: int = 0
     hits: int = 0
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.kind, Kind), (self.on, Operation), (self.at, Place)):
+            if value not in get_args(known):
+                raise ValueError(f"{value} is none of {', '.join(get_args(known))}")
 
 
 class Faults:
@@ -41,7 +48,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, kind: Kind, **fields: Any) -> Fault:
-        """Ask for a fault; fields as :class:`Fault`'s. TypeError for one that there is none of."""
+        """Ask for a fault; fields as :class:`Fault`'s. TypeError for one that there is none of, ValueError for its value."""
         fault = Fault(kind, **fields)
         with self._lock:
             self._faults.append(fault)

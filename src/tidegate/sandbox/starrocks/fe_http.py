@@ -49,7 +49,9 @@ class Frontend:
         leader: Callable[[], str | None],
         backend: Callable[[], str],
         stopping: threading.Event,
+        scheme: str = "http",
     ) -> None:
+        self._scheme = scheme
         self._engine = engine
         self._users = users
         self._labels = labels
@@ -114,15 +116,20 @@ class Frontend:
             return replies.frontend("FAILED", words, close=True)
         merged = request.headers.get("enable_merge_commit", "").lower() == "true"
         if merged and (there := self._leader()) is not None:
-            return _redirect(request, there)
+            return self._redirect(request, there)
         if not self._users.may(user, "INSERT", database, table):
             return replies.unauthorized(denied(table))
-        return _redirect(request, self._backend())
+        return self._redirect(request, self._backend())
+
+    def _redirect(self, request: Request, address: str) -> Answer:
+        """To the same path elsewhere; the connection is closed, since the body wasn't read."""
+        where = f"{self._scheme}://{address}{request.target}"
+        return Answer(b"", 307, {"Location": where}, close=True, content_type="text/html")
 
     def _state(self, request: Request, database: str) -> Answer:
         request.skip()
         if (there := self._leader()) is not None:
-            return _redirect(request, there)
+            return self._redirect(request, there)
         label = request.query.get("label", "")
         if not label:
             return replies.rest("No label selected.", failed=True)
@@ -137,7 +144,7 @@ class Frontend:
         """The label is the path's last part but one, or a parameter: then a table stands in the path."""
         request.skip()
         if (there := self._leader()) is not None:
-            return _redirect(request, there)
+            return self._redirect(request, there)
         label = request.query.get("label") or label
         if database not in self._engine.databases():
             return replies.rest(f"unknown database, database={database}", failed=True)
@@ -154,7 +161,7 @@ class Frontend:
         if operation != "load":
             request.skip()
         if (there := self._leader()) is not None:
-            return _redirect(request, there)
+            return self._redirect(request, there)
         try:
             if operation not in OPERATIONS:
                 raise Failed(f"Unknown transaction operation: {operation}")
@@ -168,7 +175,7 @@ class Frontend:
             if database not in self._engine.databases():
                 raise Failed(f"Database[{database}] does not exist.")
             if operation == "begin":
-                return _redirect(request, self._backend())
+                return self._redirect(request, self._backend())
             return self._single(request, operation, database, label, fault)
         except Failed as error:
             return replies.frontend("FAILED", f"class {error.kind or self._exception}: {error.message}")
@@ -187,10 +194,10 @@ class Frontend:
         found = self._labels.find(database, label)
         if found is None:
             if self._contexts.find(label) is not None:
-                return _redirect(request, self._backend())
+                return self._redirect(request, self._backend())
             raise Failed(f"No transaction found with db[{database}] and label[{label}]")
         if operation in ("load", "prepare") or found.state == "PREPARE":
-            return _redirect(request, self._backend())
+            return self._redirect(request, self._backend())
         number, entries = found.id, _entries(found.id, label)
         committed = found.state in ("COMMITTED", "VISIBLE")
         if found.state == "PREPARED" and operation == "commit":
@@ -224,7 +231,7 @@ class Frontend:
         if context is None:
             return self._ended(operation, database, label)
         if operation == "load":
-            return _redirect(request, self._backend())
+            return self._redirect(request, self._backend())
         if operation == "rollback":
             self._contexts.rollback(label, database)
             return replies.frontend("OK", f"stream load {label} abort")
@@ -258,8 +265,3 @@ class Frontend:
 
 def _entries(number: int, label: str) -> dict[str, Any]:
     return {"TxnId": number, "Label": label}
-
-
-def _redirect(request: Request, address: str) -> Answer:
-    """To the same path elsewhere; the connection is closed, since the body wasn't read."""
-    return Answer(b"", 307, {"Location": f"http://{address}{request.target}"}, close=True, content_type="text/html")

@@ -47,11 +47,11 @@ class LoadHeaders:
 
 
 def read_headers(headers: Mapping[str, str], version: Version) -> LoadHeaders:
-    """Raises LoadFailed where the server refuses a header."""
+    """An empty header is as good as none. Raises LoadFailed where the server refuses one."""
     said = {name.lower(): value for name, value in headers.items()}
 
     def text(name: str, since: Version = (0,), default: str = "") -> str:
-        return said.get(name, default) if version >= since else default
+        return (said.get(name) or default) if version >= since else default
 
     kind = text("format", default="csv").strip().lower()
     if kind not in ("csv", "json"):

@@ -10,6 +10,7 @@ import binascii
 import contextlib
 import logging
 import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -61,8 +62,9 @@ class Request:
             name, colon, value = line.partition(":")
             if not colon:
                 raise Broken("a header without a colon")
-            # Names in any case; the last of several wins, as a client that sets one twice expects.
-            self.headers[name.strip().lower()] = value.strip().encode("latin-1").decode("utf-8", "replace")
+            # Names in any case, the last of several wins, and one that is empty is none: ``header(…).empty()`` in the backend.
+            if value.strip():
+                self.headers[name.strip().lower()] = value.strip().encode("latin-1").decode("utf-8", "replace")
         found = urlsplit(self.target)
         self.path = found.path
         self.parts = [unquote(part) for part in found.path.strip("/").split("/")]
@@ -178,9 +180,10 @@ Handler = Callable[[Request], Answer | None]
 
 
 class HttpServer:
-    """Serves a handler on a socket, a thread for each connection. ``port`` 0 takes a free one."""
+    """Serves a handler on a socket, a thread for each connection. ``port`` 0 takes a free one; with ``tls`` it is HTTPS."""
 
-    def __init__(self, handler: Handler, host: str, port: int, name: str) -> None:
+    def __init__(self, handler: Handler, host: str, port: int, name: str, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.handler = handler
         self.host = host
         self.port = port
@@ -230,6 +233,8 @@ class HttpServer:
     def _serve(self, sock: socket.socket) -> None:
         buffered = bytearray()
         try:
+            if self.tls is not None:
+                sock = self._encrypted(sock, self.tls)
             while (head := _head(sock, buffered)) is not None:
                 request = Request(sock, buffered, head)
                 answer = self.handler(request)
@@ -249,6 +254,18 @@ class HttpServer:
             sock.close()
             with self._lock:
                 self._open.pop(threading.current_thread(), None)
+
+    def _encrypted(self, sock: socket.socket, tls: ssl.SSLContext) -> socket.socket:
+        """The same connection, after the handshake."""
+        made = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._open[threading.current_thread()] = made
+        try:
+            made.do_handshake()
+        except OSError:
+            made.close()
+            raise
+        return made
 
 
 def _spool() -> BinaryIO:

@@ -1,7 +1,7 @@
 """``information_schema``: databases, tables, columns, their settings, partitions, tablets and loads, as queries of DuckDB.
 
-Columns: fe-core ``catalog/system/information/*SystemTable.java`` and docs ``sql-reference/information_schema``. What is always empty in
-a cluster of one backend without views has its columns alone.
+Columns: fe-core ``catalog/system/information/*SystemTable.java`` and docs ``sql-reference/information_schema``. What is always
+empty in a cluster of one backend without views has its columns alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ _SHAPES: dict[str, tuple[virtual.Column, ...]] = {
     "columns": virtual.columns(
         "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME COLUMN_NAME ORDINAL_POSITION COLUMN_DEFAULT IS_NULLABLE DATA_TYPE "
         "CHARACTER_MAXIMUM_LENGTH CHARACTER_OCTET_LENGTH NUMERIC_PRECISION NUMERIC_SCALE DATETIME_PRECISION CHARACTER_SET_NAME "
-        "COLLATION_NAME COLUMN_TYPE COLUMN_KEY EXTRA PRIVILEGES COLUMN_COMMENT COLUMN_SIZE DECIMAL_DIGITS GENERATION_EXPRESSION SRS_ID",
+        "COLLATION_NAME COLUMN_TYPE COLUMN_KEY EXTRA PRIVILEGES COLUMN_COMMENT COLUMN_SIZE DECIMAL_DIGITS "
+        "GENERATION_EXPRESSION SRS_ID",
         "ORDINAL_POSITION CHARACTER_MAXIMUM_LENGTH CHARACTER_OCTET_LENGTH NUMERIC_PRECISION NUMERIC_SCALE DATETIME_PRECISION "
         "COLUMN_SIZE DECIMAL_DIGITS SRS_ID",
     ),
@@ -126,7 +127,7 @@ class SystemTables:
 
     def query(self, schema: str, name: str) -> str:
         """A system table as a query of DuckDB. SqlError for one that this version doesn't have."""
-        rows = {
+        rows: dict[str, Callable[[], Rows]] = {
             "schemata": self._schemata,
             "tables": self._tables,
             "columns": self._columns,
@@ -256,11 +257,11 @@ def partition_columns(table: TableDef) -> str:
 
 def tablet_rows(tables: SystemTables, table: TableDef) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """SHOW TABLET FROM, SHOW PROC's tablets: names and rows."""
-    names = (
+    names = virtual.words(
         "TabletId ReplicaId BackendId SchemaHash Version VersionHash LstSuccessVersion LstSuccessVersionHash LstFailedVersion "
-        "LstFailedVersionHash LstFailedTime DataSize RowCount State LstConsistencyCheckTime CheckVersion CheckVersionHash VersionCount "
-        "PathHash MetaUrl CompactionStatus"
-    ).split()
+        "LstFailedVersionHash LstFailedTime DataSize RowCount State LstConsistencyCheckTime CheckVersion CheckVersionHash "
+        "VersionCount PathHash MetaUrl CompactionStatus"
+    )
     versions = tables.engine.versions(table.db, table.name)
     rows = tables.engine.row_count(table.db, table.name)
     found: list[tuple[Any, ...]] = []
@@ -272,7 +273,7 @@ def tablet_rows(tables: SystemTables, table: TableDef) -> tuple[tuple[str, ...],
                 *("NORMAL", None, -1, 0, versions, 0, "", ""),
             )
         )
-    return tuple(names), found
+    return names, found
 
 
 def transaction_rows(tables: SystemTables, loads: Iterable[Transaction]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -1,8 +1,8 @@
 """The query port: MySQL's protocol (handshake, mysql_native_password, text results) in front of :class:`~.sqlfront.SqlFront`.
 
 Written by hand, since mysql-mimic parses statements before it hands them on, goes on after a refused login and knows no count of
-changed rows. Prepared statements of the server (COM_STMT_PREPARE) are refused: StarRocks has them since 3.2, for SELECT alone, and no
-client of ours asks for them. The protocol: https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
+changed rows. Prepared statements of the server (COM_STMT_PREPARE) are refused: StarRocks has them since 3.2, for SELECT alone, and
+no client of ours asks for them. The protocol: https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class QueryPort:
         now: Callable[[], float] | None = None,
         cluster: Callable[[], Cluster] | None = None,
     ) -> None:
-        """``time_zone`` is the system's, which sessions begin with; ``now`` the clock of NOW() in seconds since the epoch; ``cluster``
-        tells the addresses that SHOW BACKENDS and SHOW FRONTENDS show."""
+        """``time_zone`` is the system's, which sessions begin with; ``now`` the clock of NOW() in seconds since the epoch;
+        ``cluster`` tells the addresses that SHOW BACKENDS and SHOW FRONTENDS show."""
         self.front = SqlFront(engine, users, labels, config, time_zone=time_zone, now=now, cluster=cluster)
         self.host, self.port = host, port
         self._users, self._ssl = users, ssl
@@ -126,6 +126,8 @@ class QueryPort:
             connection.run()
         except (OSError, EOFError):
             log.debug("query port: connection %d ended by the client", number)
+        except (ValueError, IndexError, struct.error):
+            log.warning("query port: connection %d does not speak MySQL's protocol", number)
         finally:
             connection.close()
             with self._lock:
@@ -158,7 +160,8 @@ class _Connection:
             except SqlError as refusal:
                 self._error(refusal)
             except Exception as problem:  # a statement that the sandbox can't do must not end the client's connection
-                log.exception("query port: a statement failed")
+                log.warning("query port: a statement failed: %s", type(problem).__name__)
+                log.debug("query port: how it failed", exc_info=True)
                 self._error(SqlError(f"tidegate's sandbox could not run this statement: {type(problem).__name__}: {problem}", 1105))
 
     def _command(self, session: SqlSession, command: int, rest: bytes) -> Result:

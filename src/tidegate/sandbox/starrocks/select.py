@@ -1,7 +1,8 @@
 """Queries: StarRocks' dialect to DuckDB's, by sqlglot.
 
-What sqlglot can't know is done here: databases and privileges, the session's functions and variables, BITMAP and HLL (which the engine
-keeps as sorted sets, so that a distinct count is exact where the real HLL estimates), names and types of the answer's columns.
+What sqlglot can't know is done here: databases and privileges, the session's functions and variables, BITMAP and HLL (which
+the engine keeps as sorted sets, so that a distinct count is exact where the real HLL estimates), names and
+types of the answer's columns.
 """
 
 from __future__ import annotations
@@ -213,7 +214,10 @@ def _is_cte(node: Expression, name: str) -> bool:
 def _session_values(query: Expression, scope: Scope) -> None:
     for node in list(query.walk()):
         if isinstance(node, exp.SessionParameter | exp.Parameter):
-            node.replace(_literal(scope.variable(str(node.this.name if hasattr(node.this, "name") else node.this))))
+            mark = "@" if isinstance(node, exp.Parameter) else ""
+            node.replace(_literal(scope.variable(f"{mark}{node.this.name}")))
+        elif isinstance(node, exp.Like) and "\\" in node.expression.name and not isinstance(node.parent, exp.Escape):
+            node.replace(exp.Escape(this=node.copy(), expression=exp.Literal.string("\\")))
         elif isinstance(node, exp.Func):
             name, arguments = _call(node)
             if arguments and name not in ("NOW", "CURRENT_TIMESTAMP", "CURTIME", "CURRENT_TIME"):
@@ -277,6 +281,8 @@ def _sketches(query: Expression, tables: Mapping[int, TableDef | None]) -> None:
             values = node.this.expressions
             if len(values) == 1 and _is_sketch(values[0], tables):
                 node.replace(_duckdb("bitmap_union_count({0})", values[0]))
+        elif isinstance(node, exp.ToMap):
+            node.replace(_map(node.this.expressions))
         elif isinstance(node, exp.Func):
             name, arguments = _call(node)
             written = _sketch_call(name, arguments, tables)
@@ -288,8 +294,8 @@ def _sketch_call(name: str, arguments: list[Expression], tables: Mapping[int, Ta
     if name in ("NDV", "APPROX_COUNT_DISTINCT", "APPROX_DISTINCT"):
         form = "bitmap_union_count({0})" if _is_sketch(arguments[0], tables) else "COUNT(DISTINCT {0})"
         return _duckdb(form, arguments[0])
-    form = _FORMS.get(name)
-    return None if form is None else _duckdb(form, *arguments)
+    known = _FORMS.get(name)
+    return None if known is None else _duckdb(known, *arguments)
 
 
 _FORMS = {
@@ -299,8 +305,20 @@ _FORMS = {
     "BITMAP_HAS_ANY": "LIST_HAS_ANY({0}, {1})",
     "BITMAP_MIN": "LIST_MIN({0})",
     "BITMAP_MAX": "LIST_MAX({0})",
+    "JSON_QUERY": "JSON_EXTRACT({0}, {1})",
+    "GET_JSON_STRING": "JSON_EXTRACT_STRING({0}, {1})",
+    "GET_JSON_INT": "CAST(JSON_EXTRACT_STRING({0}, {1}) AS BIGINT)",
+    "GET_JSON_DOUBLE": "CAST(JSON_EXTRACT_STRING({0}, {1}) AS DOUBLE)",
 }
 """What :data:`~.expressions.MACROS` doesn't have."""
+
+
+def _map(pairs: list[Expression]) -> Expression:
+    """``map{k: v}``, which sqlglot reads as a struct with names."""
+    keys, values = (
+        [side.sql(dialect="duckdb") for side in sides] for sides in zip(*((p.this, p.expression) for p in pairs), strict=True)
+    )
+    return sqlglot.parse_one(f"MAP([{', '.join(keys)}], [{', '.join(values)}])", read="duckdb")
 
 
 def _duckdb(form: str, *arguments: Expression) -> Expression:

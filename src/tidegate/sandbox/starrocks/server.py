@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +25,12 @@ from tidegate.sandbox.starrocks.httpd import HttpServer
 from tidegate.sandbox.starrocks.labels import LabelBook
 from tidegate.sandbox.starrocks.model import LoadFailed
 from tidegate.sandbox.starrocks.mysql import QueryPort
+from tidegate.sandbox.starrocks.sqlfront import Cluster
 from tidegate.sandbox.starrocks.staging import Shelf, lost
 from tidegate.sandbox.starrocks.transactions import Transactions
 from tidegate.sandbox.starrocks.users import Users
+
+_log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 TRIES = 50
@@ -48,7 +53,8 @@ class StarrocksSandbox:
     ``transactions``, ``backend``, ``faults``, ``clock``, ``config``.
 
     ``version`` is the server to be; with a ``folder`` tables and labels are there after a restart; a port of 0 is a free one.
-    ``user`` is the administrator. OSError for a port that is taken, ConfigError for an address that isn't loopback.
+    ``user`` is the administrator; ``certificate`` (PEM files of certificate and key) makes the HTTP ports HTTPS and the query port
+    ready for TLS. OSError for a port that is taken, ConfigError for an address that isn't loopback.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class StarrocksSandbox:
         http_port: int = 0,
         be_port: int = 0,
         control_port: int = 0,
+        certificate: tuple[str, str] | None = None,
     ) -> None:
         for host in (*fe_hosts, be_host):
             if not ipaddress.ip_address(host).is_loopback:
@@ -85,10 +92,17 @@ class StarrocksSandbox:
         self.labels = LabelBook(self.config, self.clock, None if place is None else place / "labels.sqlite")
         self._shelf = None if place is None else Shelf(place / "bodies")
         restage = self._shelf.restage(self.engine) if self._shelf else lost
-        self.transactions = Transactions(self.engine, self.labels, self.users, self.config, self.clock, restage)
+        self.transactions = Transactions(
+            self.engine, self.labels, self.users, self.config, self.clock, restage, kept=place is not None
+        )
         self._logs = ErrorLogs()
         self._contexts = Contexts(self.engine, self.labels, self.transactions, self._error_url, self._shelf, self.clock.now)
         self._stopping = threading.Event()
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(*certificate)
+        self._scheme = "http" if certificate is None else "https"
         self.backend = Backend(
             self.engine,
             self.users,
@@ -100,7 +114,7 @@ class StarrocksSandbox:
             self._shelf,
             self._stopping,
         )
-        self._be = HttpServer(self.backend.handle, be_host, be_port, "starrocks-be")
+        self._be = HttpServer(self.backend.handle, be_host, be_port, "starrocks-be", self._tls)
         self._control = HttpServer(Control(self).handle, self.fe_host, control_port, "starrocks-control")
         self._nodes: dict[Name, _Node] = {}
         self._leader: Name = "leader"
@@ -205,17 +219,31 @@ class StarrocksSandbox:
             leader,
             lambda: f"{self.be_host}:{self._be.port}",
             self._stopping,
+            self._scheme,
         )
-        http = HttpServer(frontend.handle, host, self.fe_http_port, f"starrocks-fe-{name}")
-        query = QueryPort(self.engine, self.users, self.labels, self.config, host=host, port=self.fe_query_port, now=self.clock.now)
+        http = HttpServer(frontend.handle, host, self.fe_http_port, f"starrocks-fe-{name}", self._tls)
+        query = QueryPort(
+            self.engine,
+            self.users,
+            self.labels,
+            self.config,
+            host=host,
+            port=self.fe_query_port,
+            ssl=self._tls,
+            now=self.clock.now,
+            cluster=lambda: Cluster(host, self.fe_http_port, self.fe_query_port, self.be_host, self._be.port),
+        )
         return _Node(host, http, query)
 
     def _error_url(self, error: LoadFailed) -> str:
-        return f"http://{self.be_host}:{self._be.port}/api/_load_error_log?file={self._logs.put(error.error_lines)}"
+        return f"{self._scheme}://{self.be_host}:{self._be.port}/api/_load_error_log?file={self._logs.put(error.error_lines)}"
 
     def _tick(self) -> None:
         while not self._stopping.wait(TICK_SECONDS):
-            self.transactions.tick()
+            try:
+                self.transactions.tick()
+            except Exception:
+                _log.exception("a tick was lost to a defect of the sandbox")
 
 
 def _free(port: int, hosts: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""SHOW and DESC. WHERE, ORDER BY and LIMIT after them are DuckDB's to answer, over the rows that SHOW would give.
+"""SHOW, DESC and EXPLAIN: databases, tables, columns, variables, nodes.
 
 Columns: fe-core ``sql/ast/Show*Stmt.java`` (getMetaData) and ``common/proc``, docs ``sql-statements``.
 """
@@ -8,28 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tidegate.sandbox.starrocks import admin, dml, virtual
+from tidegate.sandbox.starrocks import admin, dml, show_jobs, virtual
+from tidegate.sandbox.starrocks.answers import answer, check_seen, database
 from tidegate.sandbox.starrocks.coltypes import shown
 from tidegate.sandbox.starrocks.createtable import PARTITION_BY, split
-from tidegate.sandbox.starrocks.information_schema import (
-    BACKEND_ID,
-    LOAD_STATES,
-    identity,
-    sort_key,
-    tablet_rows,
-    transaction_rows,
-)
+from tidegate.sandbox.starrocks.information_schema import BACKEND_ID, sort_key
 from tidegate.sandbox.starrocks.model import ColumnDef, TableDef
 from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.result import table as texts
-from tidegate.sandbox.starrocks.select import parse, refused, translate
-from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing, no_database, unknown_database
+from tidegate.sandbox.starrocks.select import parse, translate
+from tidegate.sandbox.starrocks.sqlerror import unknown_database
 from tidegate.sandbox.starrocks.tokens import Cursor, listed
 
 if TYPE_CHECKING:
     from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
-Rows = Sequence[Sequence[Any]]
 _MODEL_WORDS = {
     "PRIMARY_KEYS": "PRIMARY KEY",
     "UNIQUE_KEYS": "UNIQUE KEY",
@@ -54,7 +47,7 @@ def show(session: SqlSession, cursor: Cursor) -> Result:
 def describe(session: SqlSession, cursor: Cursor) -> Result:
     """DESC table: Key says true or false (docs, DESCRIBE)."""
     table = session.table(*split(cursor.qualified()))
-    _check_seen(session, table)
+    check_seen(session, table)
     rows = [_described(column, "true" if column.key else "false") for column in table.columns]
     return texts(("Field", "Type", "Null", "Key", "Default", "Extra"), rows)
 
@@ -72,44 +65,6 @@ def explain(session: SqlSession, cursor: Cursor) -> Result:
     return texts(("Explain String",), [("PLAN FRAGMENT 0",)])
 
 
-# -- what comes after the rows
-
-
-def answer(session: SqlSession, cursor: Cursor, names: Sequence[str], rows: Rows, like: int = 0) -> Result:
-    """The rows under LIKE (on the column ``like``), WHERE, ORDER BY and LIMIT."""
-    if cursor.accept("LIKE"):
-        pattern = cursor.string().replace("'", "''")
-        tail = f"WHERE `{names[like]}` LIKE '{pattern}'"
-    else:
-        tail = cursor.rest().rstrip("; ")
-    if not tail:
-        return texts(names, rows)
-    query = parse(f"SELECT * FROM tidegate_show {tail}").sql(dialect="duckdb")
-    source = virtual.query(virtual.typed(names, rows), rows)
-    try:
-        found = session.engine.query(f"WITH tidegate_show AS ({source}) {query}")[1]
-    except Exception as problem:
-        refusal = refused(problem)
-        if refusal is None:
-            raise
-        raise refusal from problem
-    return texts(names, found)
-
-
-def _database(session: SqlSession, cursor: Cursor) -> str:
-    name = cursor.qualified()[-1] if cursor.accept("FROM") or cursor.accept("IN") else session.database
-    if not name:
-        raise no_database()
-    if name not in session.engine.databases() and name.lower() != "information_schema":
-        raise unknown_database(name, session.version)
-    return name
-
-
-def _check_seen(session: SqlSession, table: TableDef) -> None:
-    if not session.sees(table):
-        session.check("SELECT", table)
-
-
 # -- databases, tables, columns
 
 
@@ -118,7 +73,7 @@ def _databases(session: SqlSession, cursor: Cursor) -> Result:
 
 
 def _tables(session: SqlSession, cursor: Cursor, full: bool) -> Result:
-    db = _database(session, cursor)
+    db = database(session, cursor)
     names = sorted(table.name for table in session.engine.tables(db) if session.sees(table))
     header = (f"Tables_in_{db}", "Table_type") if full else (f"Tables_in_{db}",)
     return answer(session, cursor, header, [(name, "BASE TABLE")[: len(header)] for name in names])
@@ -131,7 +86,7 @@ def _columns(session: SqlSession, cursor: Cursor, full: bool) -> Result:
     if cursor.accept("FROM") or cursor.accept("IN"):
         db = cursor.name()
     table = session.table(db, name)
-    _check_seen(session, table)
+    check_seen(session, table)
     rows: list[tuple[Any, ...]] = []
     for column in table.columns:
         short = _described(column, "YES" if column.key else "NO")
@@ -147,7 +102,7 @@ def _described(column: ColumnDef, key: str) -> tuple[Any, ...]:
 
 def _create_table(session: SqlSession, cursor: Cursor) -> Result:
     table = session.table(*split(cursor.qualified()))
-    _check_seen(session, table)
+    check_seen(session, table)
     return texts(("Table", "Create Table"), [(table.name, create_statement(table, session.version))])
 
 
@@ -195,11 +150,11 @@ def _create_database(session: SqlSession, cursor: Cursor) -> Result:
 
 
 def _table_status(session: SqlSession, cursor: Cursor) -> Result:
-    db = _database(session, cursor)
-    names = (
+    db = database(session, cursor)
+    names = virtual.words(
         "Name Engine Version Row_format Rows Avg_row_length Data_length Max_data_length Index_length Data_free Auto_increment "
         "Create_time Update_time Check_time Collation Checksum Create_options Comment"
-    ).split()
+    )
     rows = []
     for table in session.engine.tables(db):
         if session.sees(table):
@@ -220,7 +175,7 @@ def _variables(session: SqlSession, cursor: Cursor) -> Result:
 def _backends(session: SqlSession, cursor: Cursor) -> Result:
     session.check_system()
     there = session.front.cluster()
-    names = "BackendId IP HeartbeatPort BePort HttpPort BrpcPort Alive SystemDecommissioned TabletNum Version".split()
+    names = virtual.words("BackendId IP HeartbeatPort BePort HttpPort BrpcPort Alive SystemDecommissioned TabletNum Version")
     tablets = sum(table.buckets for db in session.engine.databases() for table in session.engine.tables(db))
     row = (BACKEND_ID, there.be_host, 9050, 9060, there.be_http_port, 8060, "true", "false", tablets, session.front.current_version)
     return answer(session, cursor, names, [row])
@@ -229,13 +184,13 @@ def _backends(session: SqlSession, cursor: Cursor) -> Result:
 def _frontends(session: SqlSession, cursor: Cursor) -> Result:
     session.check_system()
     there = session.front.cluster()
-    names = "Name IP EditLogPort HttpPort QueryPort RpcPort Role ClusterId Join Alive Version".split()
+    names = virtual.words("Name IP EditLogPort HttpPort QueryPort RpcPort Role ClusterId Join Alive Version")
     row = (f"{there.fe_host}_9010", there.fe_host, 9010, there.fe_http_port, there.fe_query_port, 9020, "LEADER", 1, "true", "true")
     return answer(session, cursor, names, [(*row, session.front.current_version)])
 
 
 def _processlist(session: SqlSession, cursor: Cursor) -> Result:
-    names = "ServerName Id User Host Db Command ConnectionStartTime Time State Info IsPending Warehouse".split()
+    names = virtual.words("ServerName Id User Host Db Command ConnectionStartTime Time State Info IsPending Warehouse")
     row = (
         "127.0.0.1",
         session.number,
@@ -251,125 +206,6 @@ def _processlist(session: SqlSession, cursor: Cursor) -> Result:
         "",
     )
     return answer(session, cursor, names, [row])
-
-
-# -- tablets, partitions, jobs, loads
-
-
-def _partitions(session: SqlSession, cursor: Cursor) -> Result:
-    cursor.expect("FROM")
-    table = session.table(*split(cursor.qualified()))
-    session.check("SELECT", table)
-    versions = session.engine.versions(table.db, table.name)
-    names = (
-        "PartitionId PartitionName VisibleVersion VisibleVersionTime VisibleVersionHash State PartitionKey Range DistributionKey "
-        "Buckets ReplicationNum StorageMedium CooldownTime LastConsistencyCheckTime DataSize IsInMemory RowCount"
-    ).split()
-    row = (
-        *(identity(table.db, table.name, "p"), table.name, versions, None, 0, "NORMAL", "", "", ", ".join(table.distribution)),
-        *(table.buckets, 1, "HDD", None, None, "0B", "false", session.engine.row_count(table.db, table.name)),
-    )
-    return answer(session, cursor, names, [row])
-
-
-def _tablet(session: SqlSession, cursor: Cursor) -> Result:
-    cursor.expect("FROM")
-    table = session.table(*split(cursor.qualified()))
-    session.check_system()
-    session.check("SELECT", table)
-    if cursor.accept("PARTITION"):
-        cursor.parenthesis()
-    return answer(session, cursor, *tablet_rows(session.system(), table))
-
-
-def _alter_table(session: SqlSession, cursor: Cursor) -> Result:
-    """SHOW ALTER TABLE COLUMN: fe-core ``common/proc/SchemaChangeProcDir.java``."""
-    kind = cursor.take().upper
-    db = _database(session, cursor)
-    names = (
-        "JobId TableName CreateTime FinishTime IndexName IndexId OriginIndexId SchemaVersion TransactionId State Msg Progress Timeout"
-    ).split()
-    if kind != "COLUMN":
-        return answer(session, cursor, names, [])
-    system = session.system()
-    rows = []
-    for job in session.engine.alter_jobs(db):
-        finished = system.moment(job.finished) if job.finished else None
-        index = (job.table, job.id + 1, identity(db, job.table), "1:0", -1)
-        timeout = session.front.config.number("alter_table_timeout_second")
-        rows.append((job.id, job.table, system.moment(job.created), finished, *index, job.state, "", None, timeout))
-    return answer(session, cursor, names, rows)
-
-
-def _transaction(session: SqlSession, cursor: Cursor) -> Result:
-    """SHOW TRANSACTION [FROM db] WHERE id = … or label = '…' (fe-core ``sql/ast/ShowTransactionStmt.java``)."""
-    db = _database(session, cursor)
-    cursor.expect("WHERE")
-    what = cursor.name().lower()
-    cursor.expect("=")
-    wanted = cursor.take().text
-    found = [load for load in session.front.labels.all(db) if wanted in ((str(load.id),) if what == "id" else (load.label,))]
-    if not found and what == "id":
-        raise SqlError(f"transaction with id {wanted} does not exist")
-    return texts(*transaction_rows(session.system(), found))
-
-
-def _load(session: SqlSession, cursor: Cursor) -> Result:
-    """SHOW LOAD: INSERT jobs (Stream Load's are SHOW STREAM LOAD's)."""
-    db = _database(session, cursor)
-    names = "JobId Label State Progress Type Priority ScanRows FilteredRows UnselectedRows SinkRows ErrorMsg CreateTime LoadFinishTime".split()
-    system = session.system()
-    rows = [
-        (
-            *(load.id, load.label, LOAD_STATES[load.state], "ETL:100%; LOAD:100%", "INSERT", "NORMAL", load.total_rows),
-            *(load.filtered_rows, load.unselected_rows, load.loaded_rows, load.reason or None),
-            *(system.moment(load.began), system.moment(load.finished)),
-        )
-        for load in session.front.labels.all(db)
-        if load.kind == "insert"
-    ]
-    return answer(session, cursor, names, rows)
-
-
-def _stream_load(session: SqlSession, cursor: Cursor) -> Result:
-    db = _database(session, cursor)
-    names = "Label Id LoadId TxnId DbName TableName State ErrorMsg TrackingURL NumRowsNormal NumRowsAbNormal CreateTimeMs EndTimeMs".split()
-    system = session.system()
-    rows = [
-        (
-            *(load.label, load.id, str(load.id), load.id, db, table, LOAD_STATES[load.state], load.reason, load.error_url),
-            *(load.loaded_rows, load.filtered_rows, system.moment(load.began), system.moment(load.finished)),
-        )
-        for load in session.front.labels.all(db)
-        if load.kind != "insert"
-        for table in load.tables
-    ]
-    return answer(session, cursor, names, rows)
-
-
-def _proc(session: SqlSession, cursor: Cursor) -> Result:
-    """SHOW PROC '/dbs', '/dbs/<id>', '/transactions', '/transactions/<db_id>/running' and '…/finished'."""
-    session.check_system()
-    path = [part for part in cursor.string().split("/") if part]
-    dbs = {str(identity(name)): name for name in session.engine.databases()}
-    if len(path) > 1 and path[1] in dbs.values():  # a name does as well as an id
-        path[1] = str(identity(path[1]))
-    if path == ["dbs"]:
-        rows = [(number, name, len(session.engine.tables(name))) for number, name in sorted(dbs.items())]
-        return answer(session, cursor, ("DbId", "DbName", "TableNum"), rows)
-    if path == ["transactions"]:
-        return answer(session, cursor, ("DbId", "DbName"), sorted(dbs.items()))
-    if len(path) >= 2 and path[0] in ("dbs", "transactions") and path[1] not in dbs:
-        raise analyzing(f"Unknown database id: {path[1]}")
-    if path[:1] == ["dbs"] and len(path) == 2:
-        there = session.engine.tables(dbs[path[1]])
-        rows_ = [(identity(table.db, table.name), table.name, table.state) for table in there]
-        return answer(session, cursor, ("TableId", "TableName", "State"), rows_)
-    if path[:1] == ["transactions"] and len(path) == 3 and path[2] in ("running", "finished"):
-        loads = session.front.labels.all(dbs[path[1]])
-        wanted = [load for load in loads if (load.state in ("VISIBLE", "ABORTED")) == (path[2] == "finished")]
-        return answer(session, cursor, *transaction_rows(session.system(), wanted))
-    raise SqlError(f"Proc path '{'/'.join(['', *path])}' doesn't exist", 5001)
 
 
 def _empty(names: str) -> Callable[[SqlSession, Cursor], Result]:
@@ -388,8 +224,8 @@ def _constant(names: str, *rows: tuple[str, ...]) -> Callable[[SqlSession, Curso
 
 _SHOWN: dict[str, Callable[[SqlSession, Cursor, bool], Result]] = {"TABLES": _tables, "COLUMNS": _columns, "FIELDS": _columns}
 _INDEX = (
-    "Table Non_unique Key_name Seq_in_index Column_name Collation Cardinality Sub_part Packed Null Index_type Comment Index_comment "
-    "Properties"
+    "Table Non_unique Key_name Seq_in_index Column_name Collation Cardinality Sub_part Packed Null Index_type Comment "
+    "Index_comment Properties"
 )
 _PLAIN: dict[tuple[str, ...], Callable[[SqlSession, Cursor], Result]] = {
     ("DATABASES",): _databases,
@@ -402,13 +238,13 @@ _PLAIN: dict[tuple[str, ...], Callable[[SqlSession, Cursor], Result]] = {
     ("BACKENDS",): _backends,
     ("FRONTENDS",): _frontends,
     ("PROCESSLIST",): _processlist,
-    ("PARTITIONS",): _partitions,
-    ("TABLET",): _tablet,
-    ("ALTER", "TABLE"): _alter_table,
-    ("TRANSACTION",): _transaction,
-    ("STREAM", "LOAD"): _stream_load,
-    ("LOAD",): _load,
-    ("PROC",): _proc,
+    ("PARTITIONS",): show_jobs.partitions,
+    ("TABLET",): show_jobs.tablet,
+    ("ALTER", "TABLE"): show_jobs.alter_table,
+    ("TRANSACTION",): show_jobs.transaction,
+    ("STREAM", "LOAD"): show_jobs.stream_load,
+    ("LOAD",): show_jobs.load,
+    ("PROC",): show_jobs.proc,
     ("WARNINGS",): _empty("Level Code Message"),
     ("ERRORS",): _empty("Level Code Message"),
     ("STATUS",): _empty("Variable_name Value"),

@@ -59,17 +59,23 @@ def denied(privilege: str, kind: str, name: str, user: str, version: Sequence[in
         return SqlError(f"{privilege} command denied to user '{user}'@'127.0.0.1' for table '{name}'", 1142, "42000")
     where = f"{kind} {name}" if name else kind
     return SqlError(
-        f"Access denied; you need (at least one of) the {privilege} privilege(s) on {where} for this operation. Please ask the admin "
-        "to grant permission(s) or try activating existing roles using <set [default] role>. Current role(s): NONE. "
+        f"Access denied; you need (at least one of) the {privilege} privilege(s) on {where} for this operation. Please ask the "
+        "admin to grant permission(s) or try activating existing roles using <set [default] role>. Current role(s): NONE. "
         "Inactivated role(s): NONE.",
         5203,
         "42000",
     )
 
 
-def altering(table: str) -> SqlError:
-    """A second ALTER while one runs: fe-core ``common/InvalidOlapTableStateException.java``."""
+def altering(table: str, version: Sequence[int]) -> SqlError:
+    """A second ALTER while one runs: fe-core ``common/InvalidOlapTableStateException.java``; before 3.1 ``OlapTable``'s words.
+
+    From which version on the newer words are said is unverified.
+    """
+    if tuple(version) < (3, 1):
+        return SqlError(f"Table[{table}]'s state is not NORMAL. Do not allow doing ALTER ops")
     return SqlError(
-        f'A schema change operation is in progress on the table "{table}" (table state is SCHEMA_CHANGE). Please wait until the '
-        "current operation completes.\nTo check the status of the operation, see SHOW ALTER TABLE"
+        f'A schema change operation is in progress on the table "{table}". Please wait until the current operation completes.\n'
+        "To check the status of the operation, see "
+        "https://docs.starrocks.io/docs/sql-reference/sql-statements/data-manipulation/SHOW_ALTER"
     )

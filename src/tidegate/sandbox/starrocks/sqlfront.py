@@ -51,6 +51,8 @@ class SqlFront:
     ) -> None:
         self.engine, self.users, self.labels, self.config = engine, users, labels, config
         self.time_zone = time_zone
+        self.globals: dict[str, Any] = {}
+        """What SET GLOBAL said; new sessions begin with it."""
         self.now = now or time.time
         self.cluster = cluster or Cluster
         self.current_version = f"{engine.version_text}-{COMMIT}"
@@ -68,7 +70,9 @@ class SqlSession:
     def __init__(self, front: SqlFront, user: str, number: int) -> None:
         self.front, self.user, self.number = front, user, number
         self.engine, self.version = front.engine, front.engine.version
-        self.variables = Variables(front.mysql_version, f"StarRocks version {front.engine.version_text}", front.time_zone)
+        self.variables = Variables(
+            front.mysql_version, f"StarRocks version {front.engine.version_text}", front.time_zone, front.globals
+        )
         self.database = ""
 
     def reset(self) -> None:
@@ -182,8 +186,10 @@ def _use(session: SqlSession, cursor: Cursor) -> Result:
 def _set(session: SqlSession, cursor: Cursor) -> Result:
     if cursor.next.upper == "PASSWORD":
         return admin.set_password(session, cursor)
-    for name, value in read_set(cursor):
+    for name, value, everywhere in read_set(cursor):
         session.variables.set(name, value)
+        if everywhere:
+            session.front.globals[name.lower()] = session.variables.get(name)
     return OK
 
 

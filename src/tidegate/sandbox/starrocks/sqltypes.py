@@ -115,12 +115,13 @@ def parse_type(text: str) -> Type:
     if not found:
         raise EngineError(f"Unknown data type '{text}'")
     word, rest = found.groups()
-    word = re.sub(r"\s+unsigned$", "", word)
     name = _ALIASES.get(word, word)
     if name not in _SIMPLE:
         raise EngineError(f"Unknown data type '{text}'")
     if rest.startswith("<") and rest.endswith(">"):
         return _nested(name, text.strip()[text.strip().index("<") + 1 : -1])
+    if rest and not re.fullmatch(r"\(\s*\d+\s*(,\s*\d+\s*)?\)", rest):
+        raise EngineError(f"Unknown data type '{text}'")
     numbers = [int(number) for number in re.findall(r"\d+", rest)]
     if name == "decimal":
         precision, scale = [*numbers, 0][:2] if numbers else ((27, 9) if word == "decimalv2" else (10, 0))

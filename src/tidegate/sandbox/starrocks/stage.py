@@ -53,11 +53,7 @@ def stage_load(
     else:
         rows = parse_json(data, headers)
         columns = columns_of(rows, plan.fields, plan.paths)
-        wants = [_wants_json(table, plan, name) for name in plan.fields]
-        texts = [
-            [None if value is None else dumps(value) for value in column] if as_json else [as_text(value) for value in column]
-            for column, as_json in zip(columns, wants, strict=True)
-        ]
+        texts = [_texts(column, _reader(table, plan, name)) for column, name in zip(columns, plan.fields, strict=True)]
         run.read(texts, rows)
     return run.staged(len(body))
 
@@ -86,12 +82,23 @@ def stage_insert(
         raise
 
 
-def _wants_json(table: TableDef, plan: LoadPlan, name: str) -> bool:
+def _reader(table: TableDef, plan: LoadPlan, name: str) -> str:
+    """How the values of a JSON field are read: ``json``, ``number`` or ``text`` (``JsonScanner::_construct_json_types``)."""
     column = table.column(name)
     if column is None or name.lower() in plan.computed_from:
-        return False
+        return "text"
     type_ = parse_type(column.type)
-    return type_.kind == "json" or type_.nested
+    if type_.kind == "json" or type_.nested:
+        return "json"
+    return "number" if type_.kind in (*INTEGERS[:4], "float", "double") else "text"
+
+
+def _texts(column: list[Any], reader: str) -> list[str | None]:
+    if reader == "json":
+        return [None if value is None else dumps(value) for value in column]
+    if reader == "number":  # true is no number, though it is 1 in a text
+        return [dumps(value) if isinstance(value, bool) else as_text(value) for value in column]
+    return [as_text(value) for value in column]
 
 
 def _decompressed(body: bytes, how: str) -> bytes:
@@ -211,6 +218,8 @@ class _Run:
         if source is None:
             return default_value(column)
         if type_.kind in ("bitmap", "hll") and isinstance(source, Mapping):
+            return f"({source.sql})"
+        if type_.kind == "varbinary" and isinstance(source, Mapping) and source.function == "to_binary":
             return f"({source.sql})"
         computed = isinstance(source, Mapping) or source.lower() in self.plan.computed_from
         text = self._text(source)

@@ -13,8 +13,8 @@ Kind = Literal["word", "name", "string", "number", "sign", "end"]
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|--(?=\s|$)[^\n]*|\#[^\n]*|/\*.*?\*/)
-    |`(?P<name>(?:[^`]|``)*)`
-    |(?P<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
+    |`(?P<name>[^`]*(?:``[^`]*)*)`
+    |(?P<string>'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'|"[^"\\]*(?:(?:\\.|"")[^"\\]*)*")
     |(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?(?![A-Za-z_]))
     |(?P<word>[@\w$]+)
     |(?P<sign><=>|<=|>=|<>|!=|\|\||&&|:=|->|.)""",
@@ -25,7 +25,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "Z": "\x1a"}
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``text`` is a name without its backticks, a string without its quotes and escapes, else as written; the place is in bytes of text."""
+    """``text`` is a name without its backticks, a string without its quotes and escapes, else as written."""
 
     kind: Kind
     text: str
@@ -45,7 +45,7 @@ def tokens(sql: str) -> list[Token]:
     while at < len(sql):
         match = _TOKEN.match(sql, at)
         kind = match.lastgroup if match else None
-        if match is None or kind == "sign" and match.group() in "'\"`":
+        if match is None or (kind == "sign" and match.group() in "'\"`"):
             line = sql.count("\n", 0, at) + 1
             raise syntax(f"Unexpected input '{sql[at]}', the most similar input is {{<EOF>, ';'}}", line, at)
         at = match.end()
@@ -68,13 +68,14 @@ def unquote(text: str) -> str:
 
 def statements(sql: str) -> Iterator[str]:
     """The statements of a text, cut at its semicolons; empty ones are left out."""
-    start = 0
+    start, empty = 0, True
     for token in tokens(sql):
-        if token.kind == "end" or token.upper == ";":
-            piece = sql[start : token.start].strip()
-            if any(inner.kind != "end" for inner in tokens(piece)):
-                yield piece
-            start = token.stop
+        if token.kind != "end" and token.upper != ";":
+            empty = False
+            continue
+        if not empty:
+            yield sql[start : token.start].strip()
+        start, empty = token.stop, True
 
 
 class Cursor:
@@ -121,7 +122,7 @@ class Cursor:
     def name(self) -> str:
         """An identifier, quoted or bare."""
         token = self.next
-        if token.kind == "name" or token.kind == "word" and not token.text.startswith("@"):
+        if token.kind == "name" or (token.kind == "word" and not token.text.startswith("@")):
             return self.take().text
         raise self.unexpected()
 

@@ -15,7 +15,7 @@ from typing import Literal
 from tidegate.sandbox.starrocks.config import FrontendConfig
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.faults import Clock
-from tidegate.sandbox.starrocks.labels import LabelBook, Transaction
+from tidegate.sandbox.starrocks.labels import FINAL, LabelBook, Transaction
 from tidegate.sandbox.starrocks.model import LoadFailed, Staged
 from tidegate.sandbox.starrocks.users import Users
 
@@ -49,21 +49,31 @@ class Transactions:
         config: FrontendConfig,
         clock: Clock,
         restage: Callable[[Transaction], list[Staged]],
+        *,
+        kept: bool = False,
     ) -> None:
+        """``restage`` makes the rows of a prepared transaction again; ``kept``: there is somebody to ask it after a crash."""
         self._engine = engine
         self._labels = labels
         self._users = users
         self._config = config
         self._clock = clock
         self._restage = restage
+        self._kept = kept
         self._staged: dict[int, list[Staged]] = {}
         self._held: dict[int, float] = {}
         self._lost: dict[int, float] = {}
 
     def recover(self) -> None:
-        """After a restart: what was being received is lost with its backend, what was prepared or committed goes on."""
+        """After a restart: what was being received is lost with its backend, what was prepared or committed goes on.
+
+        Rows that were published just before the end tell it themselves, whatever is written of their transaction.
+        """
+        published = self._engine.published()
         for each in self._labels.all():
-            if each.state == "PREPARE":
+            if each.id in published and each.state not in FINAL:
+                self._visible(each)
+            elif each.state == "PREPARE":
                 self.abort(each, ENDED)
             elif each.state in ("PREPARED", "COMMITTED"):
                 self._staged[each.id] = self._restage(each)
@@ -180,7 +190,7 @@ class Transactions:
         """The backend is gone: the frontend aborts what it was receiving once it knows, after so many seconds of the clock."""
         with self._labels.lock:
             for each in self._labels.all():
-                if each.state == "PREPARE" and not each.multi:
+                if each.state == "PREPARE":
                     self._lost.setdefault(each.id, self._clock.now() + seconds)
             self.tick()
 
@@ -238,17 +248,20 @@ class Transactions:
             # A table that was dropped meanwhile takes its rows along.
             staged = [one for one in self._staged[each.id] if self._engine.table(one.db, one.table) is not None]
             try:
-                self._engine.publish(staged)
+                self._engine.publish(staged, each.id if self._kept else None)
             except LoadFailed as error:
                 _log.warning("transaction %s stays committed: %s", each.id, error)
                 blocked |= tables
                 continue
             del self._staged[each.id]
             self._held.pop(each.id, None)
-            each.state, each.finished, each.pieces = "VISIBLE", self._clock.now(), []
-            self._labels.save(each)
+            self._visible(each)
             done += 1
         return done
+
+    def _visible(self, transaction: Transaction) -> None:
+        transaction.state, transaction.finished, transaction.pieces = "VISIBLE", self._clock.now(), []
+        self._labels.save(transaction)
 
 
 def denied(table: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
+from collections.abc import Mapping
 from typing import Any
 
 from tidegate.sandbox.starrocks.sqlerror import SqlError
@@ -60,12 +61,13 @@ Zone = dt.tzinfo
 class Variables:
     """A session's, which begin with the server's."""
 
-    def __init__(self, version: str, comment: str, system_time_zone: str) -> None:
+    def __init__(self, version: str, comment: str, system_time_zone: str, globals: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = DEFAULTS | {
             "version": version,
             "version_comment": comment,
             "system_time_zone": system_time_zone,
             "time_zone": system_time_zone,
+            **globals,
         }
         self._users: dict[str, Any] = {}
         self._begin = dict(self._values)
@@ -113,7 +115,7 @@ class Variables:
 
 
 def zone(name: str) -> Zone:
-    """A region, ``+08:00``, or CST, which is Asia/Shanghai there (fe-core ``common/util/TimeUtils.java``). 1298 for anything else."""
+    """A region, ``+08:00``, or CST, which is Asia/Shanghai (fe-core ``common/util/TimeUtils.java``). 1298 for anything else."""
     offset = re.fullmatch(r"([+-])(\d{1,2}):(\d{2})", name)
     if offset and int(offset[2]) <= 14:
         minutes = int(offset[2]) * 60 + int(offset[3])
@@ -124,11 +126,11 @@ def zone(name: str) -> Zone:
         raise SqlError(f"Unknown or incorrect time zone: '{name}'", 1298) from None
 
 
-def read_set(cursor: Cursor) -> list[tuple[str, Any]]:
-    """The assignments after SET; what changes nothing here (NAMES, CHARACTER SET, TRANSACTION, ROLE) gives none."""
+def read_set(cursor: Cursor) -> list[tuple[str, Any, bool]]:
+    """The assignments after SET, and whether they are GLOBAL; what changes nothing here (NAMES, TRANSACTION, …) gives none."""
     if cursor.next.upper in ("NAMES", "CHARSET", "TRANSACTION", "ROLE", "CATALOG") or cursor.accept("CHARACTER", "SET"):
         return []
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any, bool]] = []
     while True:
         scope = cursor.next.upper
         if scope in ("SESSION", "GLOBAL", "LOCAL", "@@SESSION", "@@GLOBAL", "@@LOCAL"):
@@ -139,7 +141,7 @@ def read_set(cursor: Cursor) -> list[tuple[str, Any]]:
         name = cursor.take().text.removeprefix("@@")
         if not (cursor.accept("=") or cursor.accept(":", "=")):
             cursor.expect(":=")
-        found.append((name, _value(cursor)))
+        found.append((name, _value(cursor), scope.endswith("GLOBAL")))
         if not cursor.accept(","):
             cursor.done()
             return found

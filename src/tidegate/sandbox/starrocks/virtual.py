@@ -12,6 +12,11 @@ Column = tuple[str, str]
 TEXT, NUMBER, MOMENT = "VARCHAR", "BIGINT", "TIMESTAMP"
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Names of columns, written with blanks between them."""
+    return tuple(text.split())
+
+
 def columns(texts: str, numbers: str = "", moments: str = "") -> tuple[Column, ...]:
     """Columns of a system table: all its names in order; ``numbers`` and ``moments`` name those that aren't text."""
     kinds = dict.fromkeys(numbers.split(), NUMBER) | dict.fromkeys(moments.split(), MOMENT)

@@ -1,0 +1,169 @@
+"""CREATE and ALTER TABLE: the vendor's statements are taken, and what the server refuses is refused in its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.sandbox.starrocks.queryport import HLL_UV, PAGE_UV, SCORE_BOARD, Front, query_port
+
+D = "DISTRIBUTED BY HASH(k)"
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Front]:
+    with query_port() as started:
+        yield started
+
+
+def test_the_walkthroughs_tables_are_shown_as_they_were_made(front: Front) -> None:
+    for statement in (SCORE_BOARD, PAGE_UV, HLL_UV):
+        front.count(statement)
+    shown = front.rows("SHOW CREATE TABLE score_board")[0][1]
+    assert shown.startswith(
+        "CREATE TABLE `score_board` (\n"
+        '  `id` int(11) NOT NULL COMMENT "",\n'
+        '  `name` varchar(65533) NULL DEFAULT "" COMMENT "",\n'
+        '  `score` int(11) NOT NULL DEFAULT "0" COMMENT ""\n'
+        ') ENGINE=OLAP \nPRIMARY KEY(`id`)\nCOMMENT "OLAP"\nDISTRIBUTED BY HASH(`id`)\nPROPERTIES (\n'
+    )
+    assert '`visit_users` bitmap BITMAP_UNION NOT NULL COMMENT "用户ID"' in front.rows("SHOW CREATE TABLE page_uv")[0][1]
+    assert "AGGREGATE KEY(`page_id`, `visit_date`)" in front.rows("SHOW CREATE TABLE hll_uv")[0][1]
+
+
+def test_what_show_create_table_says_makes_the_same_table_again(front: Front) -> None:
+    front.count(
+        "CREATE TABLE again (k DATE NOT NULL, v DECIMAL(18,4) NULL DEFAULT '1.5', w ARRAY<INT>, m MAP<INT,STRING>, "
+        "s STRUCT<a INT, b DATE>, "
+        "j JSON, l LARGEINT) DUPLICATE KEY(k) COMMENT 'it' PARTITION BY date_trunc('day', k) DISTRIBUTED BY HASH(k) BUCKETS 3 "
+        "PROPERTIES ('replication_num' = '1')"
+    )
+    shown = front.rows("SHOW CREATE TABLE again")[0][1]
+    assert "PARTITION BY date_trunc('day', k)\nDISTRIBUTED BY HASH(`k`) BUCKETS 3" in shown
+    front.count("DROP TABLE again")
+    front.count(shown)
+    assert front.rows("SHOW CREATE TABLE again")[0][1] == shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "rest", "words"),
+    [
+        ("k INT, v FLOAT", f"DUPLICATE KEY(v) {D}", "Key columns should be a ordered prefix of the schema"),
+        ("k INT, v INT", f"PRIMARY KEY(x) {D}", "Key column(x) doesn't exist"),
+        ("k INT NULL, v INT", f"PRIMARY KEY(k) {D}", "primary key column[k] cannot be nullable"),
+        ("k DOUBLE, v INT", f"PRIMARY KEY(k) {D}", "primary key column[k] type not supported: DOUBLE"),
+        ("k JSON, v INT", f"PRIMARY KEY(k) {D}", "primary key column[k] type not supported: JSON"),
+        ("k FLOAT, v INT", f"DUPLICATE KEY(k) {D}", "Invalid data type of key column 'k': 'FLOAT', use decimal instead"),
+        ("k ARRAY<INT>, v INT", f"UNIQUE KEY(k) {D}", "Invalid data type of key column 'k': 'ARRAY<INT>'"),
+        ("k INT, v BITMAP", f"DUPLICATE KEY(k) {D}", "No aggregate function specified for 'v'"),
+        ("k INT, v BITMAP BITMAP_UNION", f"PRIMARY KEY(k) {D}", "BITMAP_UNION must be used in AGG_KEYS"),
+        ("k INT, v HLL HLL_UNION", f"DUPLICATE KEY(k) {D}", "HLL_UNION must be used in AGG_KEYS"),
+        ("k INT, v INT", f"AGGREGATE KEY(k) {D}", "AGG_KEYS table should specify aggregate type for non-key column[v]"),
+        ("k INT SUM, v INT SUM", f"AGGREGATE KEY(k) {D}", "Key column[k] should not specify aggregate type"),
+        ("k INT, v DATE SUM", f"AGGREGATE KEY(k) {D}", "Invalid aggregate function 'SUM' for 'v'"),
+        ("k INT, K INT", f"DUPLICATE KEY(k) {D}", "Duplicate column name 'K'"),
+        ("k INT, v VARCHAR(1048577)", f"DUPLICATE KEY(k) {D}", "Varchar size must be <= 1048576: 1048577"),
+        ("k INT, v CHAR(256)", f"DUPLICATE KEY(k) {D}", "Char size must be <= 255: 256"),
+        ("k INT, v DECIMAL(39, 1)", f"DUPLICATE KEY(k) {D}", "DECIMAL's precision should range from 1 to 38"),
+        ("k INT, v INT DEFAULT 'x'", f"DUPLICATE KEY(k) {D}", "Invalid default value for 'v'"),
+        ("k INT, v INT NOT NULL DEFAULT NULL", f"DUPLICATE KEY(k) {D}", "Invalid default value for 'v'"),
+        ("k INT, v BLOB", f"DUPLICATE KEY(k) {D}", "No viable statement for input 'BLOB'"),
+        ("k INT, __op INT", f"DUPLICATE KEY(k) {D}", "Incorrect column name '__op'"),
+        ("k INT, v INT", "PRIMARY KEY(k) DISTRIBUTED BY HASH(v)", "Distribution column[v] is not key column"),
+        ("k INT, v INT", "DUPLICATE KEY(k) DISTRIBUTED BY HASH(x)", "Distribution column(x) doesn't exist"),
+        ("k INT, v INT", "PRIMARY KEY(k) DISTRIBUTED BY RANDOM", "PRIMARY_KEYS table must use hash distribution"),
+        (
+            "k INT",
+            f'DUPLICATE KEY(k) {D} PROPERTIES ("replication_num" = "3")',
+            "Table replication num should be less than or equal to",
+        ),
+        ("k INT", f"DUPLICATE KEY(k) {D} WHATEVER", "Unexpected input 'WHATEVER'"),
+    ],
+)
+def test_a_table_that_the_server_refuses_is_refused(front: Front, columns: str, rest: str, words: str) -> None:
+    _, text = front.refusal(f"CREATE TABLE refused ({columns}) {rest}")
+    assert words in text
+    assert front.rows("SHOW TABLES LIKE 'refused'") == []
+
+
+def test_a_name_that_is_taken_is_refused_unless_it_may_exist(front: Front) -> None:
+    front.count(f"CREATE TABLE taken (k INT) DUPLICATE KEY(k) {D}")
+    assert front.refusal(f"CREATE TABLE taken (k INT) DUPLICATE KEY(k) {D}") == (
+        1050,
+        "Getting analyzing error. Detail message: Table 'taken' already exists.",
+    )
+    front.count(f"CREATE TABLE IF NOT EXISTS taken (k INT) DUPLICATE KEY(k) {D}")
+    assert front.refusal("CREATE DATABASE test")[0] == 1007
+    front.count("CREATE DATABASE IF NOT EXISTS test")
+
+
+def test_primary_key_columns_are_not_null_and_lengths_have_their_defaults(front: Front) -> None:
+    front.count("CREATE TABLE lengths (k VARCHAR(10), a STRING, b VARCHAR, c CHAR) PRIMARY KEY(k) DISTRIBUTED BY HASH(k)")
+    rows = front.rows("SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.columns WHERE TABLE_NAME = 'lengths'")
+    assert rows == [
+        *(("k", "varchar(10)", "NO"), ("a", "varchar(65533)", "YES"), ("b", "varchar(1)", "YES"), ("c", "char(1)", "YES")),
+    ]
+
+
+def test_a_distribution_had_to_be_named_before_3_1() -> None:
+    with query_port("2.5.18") as old:
+        assert "Create olap table should contain distribution desc" in old.refusal("CREATE TABLE t (k INT) DUPLICATE KEY(k)")[1]
+        assert old.refusal("SELECT * FROM nothing")[0] == 1051
+        assert old.value("SELECT version()") == "5.1.0"
+
+
+def test_an_alter_is_a_job_that_refuses_a_second_one(front: Front) -> None:
+    front.count(f"CREATE TABLE altered (k INT, v INT) PRIMARY KEY(k) {D}")
+    front.count("INSERT INTO altered VALUES (1, 10)")
+    front.engine.alter_seconds = 3600
+    try:
+        front.count("ALTER TABLE altered ADD COLUMN a BIGINT NULL, ADD COLUMN b VARCHAR(10) NOT NULL DEFAULT 'x'")
+        question = 'SHOW ALTER TABLE COLUMN FROM `test` WHERE TableName = "altered" ORDER BY CreateTime DESC LIMIT 1'
+        names = front.names(question)
+        assert names[:2] == ["JobId", "TableName"]
+        assert front.rows(question)[0][names.index("State")] == "RUNNING"
+        for statement in ("ADD COLUMN c INT", "MODIFY COLUMN v BIGINT", "RENAME other"):
+            assert "schema change operation is in progress on the table" in front.refusal(f"ALTER TABLE altered {statement}")[1]
+        front.count("INSERT INTO altered VALUES (2, 20)")
+        assert front.names("SELECT * FROM altered") == ["k", "v"]
+    finally:
+        front.engine.alter_seconds = 0
+    assert front.rows(question)[0][names.index("State")] == "FINISHED"
+    assert front.rows("SELECT * FROM altered ORDER BY k") == [(1, 10, None, "x"), (2, 20, None, "x")]
+
+
+def test_columns_that_cannot_be_added_or_changed_are_refused(front: Front) -> None:
+    front.count(f"CREATE TABLE fixed (k INT, v VARCHAR(10)) DUPLICATE KEY(k) {D}")
+    assert front.refusal("ALTER TABLE fixed ADD COLUMN v INT")[0] == 1060
+    assert "NOT NULL" in front.refusal("ALTER TABLE fixed ADD COLUMN w INT NOT NULL")[1]
+    assert "aggregation" in front.refusal("ALTER TABLE fixed ADD COLUMN w INT SUM")[1]
+    assert front.refusal("ALTER TABLE fixed MODIFY COLUMN v INT")[1] == "Can not change VARCHAR(10) to INT(11)"
+    assert front.refusal("ALTER TABLE fixed MODIFY COLUMN v VARCHAR(5)")[1] == "Can not change VARCHAR(10) to VARCHAR(5)"
+    assert front.refusal("ALTER TABLE fixed MODIFY COLUMN x INT")[1] == "Column[x] does not exists"
+
+
+def test_columns_are_widened_with_their_rows(front: Front) -> None:
+    front.count(f"CREATE TABLE wider (k INT, v VARCHAR(5), n INT, d DECIMAL(6,2)) PRIMARY KEY(k) {D}")
+    front.count("INSERT INTO wider VALUES (1, 'abcde', 7, 1.25)")
+    front.count("ALTER TABLE wider MODIFY COLUMN v VARCHAR(20), MODIFY COLUMN n BIGINT, MODIFY COLUMN d DECIMAL(12,4)")
+    front.count("INSERT INTO wider VALUES (2, 'abcdefghij', 5000000000, 12345678.4321)")
+    assert [str(value) for value in front.rows("SELECT n, d FROM wider ORDER BY k")[1]] == ["5000000000", "12345678.4321"]
+    types = dict(front.rows("SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.columns WHERE TABLE_NAME = 'wider'"))
+    assert types == {"k": "int(11)", "v": "varchar(20)", "n": "bigint(20)", "d": "decimal(12,4)"}
+
+
+def test_tables_are_renamed_swapped_truncated_and_dropped(front: Front) -> None:
+    for name in ("one", "two"):
+        front.count(f"CREATE TABLE {name} (k INT, v VARCHAR(10)) PRIMARY KEY(k) {D}")
+        front.count(f"INSERT INTO {name} VALUES (1, '{name}')")
+    front.count("ALTER TABLE one SWAP WITH two")
+    assert front.value("SELECT v FROM one") == "two"
+    front.count("ALTER TABLE one RENAME three")
+    assert front.refusal("SELECT * FROM one")[0] == 5502
+    assert front.value("SELECT v FROM three") == "two"
+    front.count("TRUNCATE TABLE three")
+    assert front.rows("SELECT * FROM three") == []
+    front.count("DROP TABLE three FORCE")
+    assert front.refusal("DROP TABLE three")[0] == 5502
+    front.count("DROP TABLE IF EXISTS three")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
+from tests import shop as shop_module
 from tests.crash import run_and_kill
 from tests.servers import MySqlServer, StarrocksServer, start_starrocks
 from tests.shop import KEYS, TABLES, Shop
@@ -77,11 +79,15 @@ def fresh(target: StarrocksServer) -> StarrocksServer:
 @pytest.mark.parametrize("version", ["V1", "V2"])
 @pytest.mark.parametrize("format", ["json", "csv"])
 def test_a_copy_then_changes_leave_the_target_equal_to_the_source(
-    shop: Shop, starrocks_database: StarrocksServer, version: str, format: str
+    shop: Shop, starrocks_database: StarrocksServer, version: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"sink_version": version, "format": format}
     if format == "csv":
-        values["properties"] = '{"enclose": "\\"", "escape": "\\\\"}'
+        # CSV can't tell the text \N from NULL, and transactions know no enclose.
+        unsendable = ("\\N",) if version == "V1" else ("\\N", "tab\there", "line\nfeed")
+        monkeypatch.setattr(shop_module, "_TEXTS", tuple(text for text in shop_module._TEXTS if text not in unsendable))
+        if version == "V1":
+            values["properties"] = json.dumps({"enclose": '"', "escape": "\\"})
     shop.fill(120)
     first = sync_once(shop, starrocks_database, values=values, batch_rows=50)
     assert_equal(shop, starrocks_database)
@@ -129,15 +135,11 @@ APPEND: dict[str, Any] = {"write_mode": "append", "op_column": "op"}
 def replayed(target: StarrocksServer, table: str) -> list[tuple[Any, ...]]:
     """The log of a table applied in the order of its events: each must fit what came before, so none stands twice."""
     width = len(KEYS[table])
-    names = [
-        name
-        for (name, *_) in target.query(f"DESC {table}")
-        if name not in ("op", "tidegate_file", "tidegate_offset", "tidegate_row")
-    ]
-    names = [*KEYS[table], *(name for name in names if name not in KEYS[table])]
+    own = ("op", "tidegate_file", "tidegate_offset", "tidegate_row", *KEYS[table])
+    names = [*KEYS[table], *(name for (name, *_) in target.query(f"DESC {table}") if name not in own)]
     log = target.query(
-        f"SELECT op, {', '.join(names)} FROM {table} "
-        "ORDER BY tidegate_file IS NOT NULL, tidegate_file, tidegate_offset, tidegate_row, CASE op WHEN 'UPDATE_BEFORE' THEN 0 ELSE 1 END"
+        f"SELECT op, {', '.join(names)} FROM {table} ORDER BY tidegate_file IS NOT NULL, tidegate_file, tidegate_offset, "
+        "tidegate_row, CASE op WHEN 'UPDATE_BEFORE' THEN 0 ELSE 1 END"
     )
     state: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for op, *values in log:

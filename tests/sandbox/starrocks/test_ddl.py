@@ -46,6 +46,22 @@ def test_what_show_create_table_says_makes_the_same_table_again(front: Front) ->
     assert front.rows("SHOW CREATE TABLE again")[0][1] == shown
 
 
+def test_a_table_like_another_is_empty_and_shown_as_that_one(front: Front) -> None:
+    front.count(
+        "CREATE TABLE model (k DATE NOT NULL, a BIGINT SUM DEFAULT '0', b BITMAP BITMAP_UNION) AGGREGATE KEY(k) COMMENT 'it' "
+        "DISTRIBUTED BY HASH(k) BUCKETS 3 PROPERTIES ('replication_num' = '1')"
+    )
+    front.count("INSERT INTO model (k, a) VALUES ('2026-01-01', 1)")
+    front.count("CREATE TABLE IF NOT EXISTS copied LIKE model")
+    shown = front.rows("SHOW CREATE TABLE model")[0][1]
+    assert front.rows("SHOW CREATE TABLE copied")[0][1] == shown.replace("`model`", "`copied`")
+    assert front.rows("SELECT * FROM copied") == []
+    assert front.refusal("CREATE TABLE copied LIKE model")[0] == 1050
+    front.count("CREATE TABLE IF NOT EXISTS copied LIKE nowhere")
+    assert "Unknown table" in front.refusal("CREATE TABLE other LIKE nowhere")[1]
+    assert "Unexpected input 'k'" in front.refusal("CREATE TABLE other LIKE model k")[1]
+
+
 @pytest.mark.parametrize(
     ("columns", "rest", "words"),
     [

@@ -31,10 +31,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class CreateTable:
-    """A CREATE TABLE that was read: the table (its database empty if none was written) and IF NOT EXISTS."""
+    """A CREATE TABLE that was read: the table (its database empty if none was written) and IF NOT EXISTS.
+
+    ``like``: database and table after LIKE, from which all but the name is taken.
+    """
 
     table: TableDef
     if_not_exists: bool
+    like: tuple[str, str] | None = None
 
 
 def split(parts: tuple[str, ...]) -> tuple[str, str]:
@@ -95,6 +99,10 @@ def read_create_table(cursor: Cursor, version: Sequence[int]) -> CreateTable:
     """After ``CREATE TABLE``. SqlError for what the server refuses of it by itself, without looking at the cluster."""
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
     db, name = split(cursor.qualified())
+    if cursor.accept("LIKE"):
+        like = split(cursor.qualified())
+        cursor.done()
+        return CreateTable(TableDef(db, name, "DUP_KEYS", (), ()), if_not_exists, like)
     written = _columns(cursor)
     model: Model | None = None
     key: tuple[str, ...] = ()

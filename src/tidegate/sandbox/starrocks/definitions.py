@@ -59,6 +59,10 @@ def _create_table(session: SqlSession, cursor: Cursor) -> Result:
         if made.if_not_exists:
             return OK
         raise table_exists(table.name)
+    if made.like is not None:
+        source = session.table(*made.like)
+        session.check("SELECT", source)
+        table = dataclasses.replace(source, db=table.db, name=table.name)
     _check_replicas(session, table)
     session.engine.create_table(table)
     return OK

@@ -19,7 +19,9 @@ from tidegate.sync.options import WriteOptions
 from tidegate.sync.run import run
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.crash", "psycopg2", "pymysql", "tidegate.providers.mysql.source"])
+_context.set_forkserver_preload(
+    ["tests.crash", "psycopg2", "pymysql", "tidegate.providers.mysql.source", "tidegate.providers.starrocks.sink", "starrocks.dialect"]
+)
 SECONDS = 120
 
 

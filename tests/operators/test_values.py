@@ -28,6 +28,7 @@ pytestmark = pytest.mark.airflow
         ("conflict_mode", "update", "update"),
         ("version_column", "updated_at", "updated_at"),
         ("version_column", 7, "7"),
+        ("properties", '{"partial_update": "true"}', {"partial_update": "true"}),
     ],
 )
 def test_text_is_read_as_the_type_of_its_option(name: str, text: Any, value: Any) -> None:
@@ -58,7 +59,7 @@ def test_every_write_option_has_a_type_that_text_is_read_as() -> None:
     from tidegate.operators import values
 
     assert set(values._KINDS) == set(names())
-    assert set(values._KINDS.values()) <= {str, int, float, bool, tuple}
+    assert set(values._KINDS.values()) <= {str, int, float, bool, tuple, dict}
     assert values._KINDS["write_mode"] is str
     WriteOptions.of(options_from({name: str(getattr(WriteOptions(), name)) for name in names()}))
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -51,7 +51,7 @@ class Transactions(Protocol):
 
     def label(self, id: str, number: int) -> str: ...
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
         """The batch's net effect, to be loaded in this order."""
 
     def begin(self, label: str, table: TableName) -> None: ...
@@ -116,6 +116,7 @@ class TwoPhaseLoad:
             result += self._transactions.send(into.label, target, payload)
             into.keyed &= payload.keyed
             into.proof = payload.proof
+        result.rows = batch.events()
         return result
 
     def finish_copy(self, target: Target) -> int | None:

@@ -18,7 +18,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.schema import Column, TableName
-from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, TransientError
+from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, RowRefused, TransientError
 from tidegate.sync.log import Record, chunk_record, entries_record, intent_record
 from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.mapping import Target
@@ -47,7 +47,7 @@ class Transport(Protocol):
     def encoder(self, targets: Sequence[Target]) -> str:
         """A hash of everything but the rows that the bytes depend on: options, columns, version of the encoding."""
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
         """The batch's net effect, to be loaded in this order."""
 
     def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
@@ -86,6 +86,8 @@ class WriteAheadLoad:
         self._window, self._limits, self._connection = window, chunk_limits(targets), connection
         self._patience, self._prefix = patience, prefix
         self._number = 0
+        self.refused = 0
+        """Loads that the target refused for their rows."""
         self._intent = intent
         self._encoder = transport.encoder(targets)
         if intent is not None and intent.encoder != self._encoder:
@@ -101,13 +103,27 @@ class WriteAheadLoad:
                     what, connection=self._connection, table=target.table, setting="start='latest', or sink_version='V2'"
                 )
             result += self._write(target, batch.schema.table, payload)
+        result.rows = batch.events()
         return result
 
     def _write(self, target: Target, table: TableName, payload: Payload) -> WriteResult:
         known = self._next(table, payload.rows, payload.checksum)
+        if known is not None and self._number < len(self._chunks()) and self._was_dealt_with(known, target, payload):
+            return _is_in(payload)
         if known is None or not self._settled(known, target, payload):
             return self._deliver(known or self._chunks()[-1], target, payload)
         return _is_in(payload)
+
+    def _was_dealt_with(self, chunk: ChunkRecord, target: Target, payload: Payload) -> bool:
+        """Of a chunk after which another was announced: it was taken, or refused, and then it is refused again without being sent.
+
+        What is asked of the table now is no longer what it was then, so what asks is not sent again, whether or not it loaded rows.
+        """
+        outcome = self._transport.outcome(chunk.label, target, payload)
+        if outcome == "absent":
+            what = f"the target refused the {chunk.rows} rows of the load {chunk.label} when they were sent"
+            raise RowRefused(what, connection=self._connection, table=target.table, setting="on_error")
+        return outcome == "done" or (outcome == "unknown" and payload.asks)
 
     def finish_copy(self, target: Target) -> int | None:
         raise ConfigError("initial='replace' needs a target with transactions", table=target.table, setting="initial='merge'")
@@ -179,11 +195,14 @@ class WriteAheadLoad:
         retries, pause = target.options.max_retries or 0, target.options.retry_wait or 0.0
         for attempt in range(retries + 1):
             try:
-                return self._transport.send(chunk.label, target, payload)
+                return self._transport.send(chunk.label, target, payload) + WriteResult(failed_loads=attempt)
+            except RowRefused:
+                self.refused += 1
+                raise
             except TransientError as error:
                 log.info("load %s of %s: %s", chunk.label, target.table, error)
                 if self._settled(chunk, target, payload):
-                    return _is_in(payload)
+                    return _is_in(payload) + WriteResult(failed_loads=attempt)
                 if attempt == retries:
                     raise
                 time.sleep(min(pause * 2**attempt, self._patience))

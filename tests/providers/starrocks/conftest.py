@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ class Box:
     def __init__(self, server: StarrocksServer, **values: Any) -> None:
         self.server, self._values = server, values
         self._open: list[StarrocksSink] = []
+        self._connection = server.connect(ssl_disabled=True)
         self.sink = self.open()
 
     def open(self, **values: Any) -> StarrocksSink:
@@ -49,15 +51,19 @@ class Box:
     def close(self) -> None:
         for sink in self._open:
             sink.close()
+        self._connection.close()
 
     def verbs(self, **values: Any) -> Verbs:
         return Verbs(lambda: SYSTEM.open_sink(self.server.values(**(self._values | values)), "warehouse"))
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        return self.server.query(statement)
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def execute(self, *statements: str) -> None:
-        self.server.execute(*statements)
+        for statement in statements:
+            self.query(statement)
 
     def table(self, columns: str, rest: str = "PRIMARY KEY(id) DISTRIBUTED BY HASH(id)", name: str = "t") -> None:
         """Make a table."""
@@ -180,5 +186,27 @@ def rows(box: Box, table: str = "t", order: str = "id") -> list[tuple[Any, ...]]
 
 def counts(result: WriteResult) -> dict[str, int | None]:
     """The counts that aren't 0; None for one that the target can't tell."""
-    names = ("inserted", "updated", "deleted", "ignored", "not_found", "folded")
+    names = ("inserted", "updated", "deleted", "ignored", "not_found")
     return {name: getattr(result, name) for name in names if getattr(result, name) != 0}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill(sink: StarrocksSink, method: str, *, nth: int = 1, after: bool = False, ledger: bool = False) -> None:
+    """The process dies before, or ``after``, the nth call of this method of the sink's loader; the ledger's own loads don't count."""
+    real, calls = getattr(sink._streamload, method), itertools.count(1)
+
+    def call(label: str, *args: Any, **more: Any) -> Any:
+        if "-log-" in label and not ledger:
+            return real(label, *args, **more)
+        number = next(calls)
+        if number == nth and not after:
+            raise Killed
+        done = real(label, *args, **more)
+        if number == nth:
+            raise Killed
+        return done
+
+    setattr(sink._streamload, method, call)

@@ -132,6 +132,8 @@ def test_loads_cut_anywhere_leave_what_the_changes_one_by_one_leave(
     if rule.delete_mode == "soft" and rule.version_column is not None:
         return  # refused: a marked row's version would count
     log = data.draw(st.lists(changes(partial=partial), max_size=14))
+    if rule.version_column is not None:
+        log = [_versioned(change) for change in log]  # how StarRocks compares NULLs isn't documented
     pieces = cut(log, data.draw(st.lists(st.integers(0, 14), max_size=3)))
     table = _table(rule, more=more)
     paper = Paper(table)
@@ -143,6 +145,13 @@ def test_loads_cut_anywhere_leave_what_the_changes_one_by_one_leave(
     assert {key: {name: row[name] for name in names} for key, row in paper.rows.items()} == model.rows
     if rule.delete_mode == "soft":
         assert {key for key, row in paper.rows.items() if row[MARK]} == model.marked
+
+
+def _versioned(change: Change) -> Change:
+    def solid(row: Any) -> Any:
+        return row and {name: 0 if name == "v" and value is None else value for name, value in row.items()}
+
+    return Change(solid(change.before), solid(change.after))
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +38,7 @@ class Alone(Statements):
     def encoder(self, targets: Sequence[Target]) -> str:
         return self._encoder.digest(targets)
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
         return self._encoder.encode(target, batch)
 
     def send(self, label: str, target: Target, payload: Payload) -> WriteResult:
@@ -145,8 +145,9 @@ def result_of(payload: StepPayload, reply: Reply) -> WriteResult:
         inserted=None,
         updated=None,
         deleted=None,
-        ignored=payload.ignored,
+        ignored=None if "merge_condition" in payload.settings else payload.ignored,
         not_found=None,
+        folded=None if payload.keyed else 0,
         filtered=0 if reply.settled else reply.filtered_rows,
         bytes=payload.size,
         loads=1,

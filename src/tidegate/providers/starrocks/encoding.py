@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 import pyarrow as pa
@@ -63,14 +63,21 @@ class Encoder:
             parts.append([str(target.table), target.key, listed, dict(options.properties or {}), columns])
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
-    def encode(self, target: Target, batch: ChangeBatch) -> Sequence[Payload]:
-        """The batch's net effect, or with append its rows, to be loaded in this order."""
+    def encode(self, target: Target, batch: ChangeBatch, piece_bytes: int | None = None) -> Iterator[Payload]:
+        """The batch's net effect, or with append its rows, to be loaded in this order.
+
+        ``piece_bytes``: in payloads of about so many bytes of Arrow, each made when it is asked for; None: a payload for each step.
+        """
         table = self.table(target.table)
         if target.options.write_mode == "append":
             step, ignored = appended(target, table, batch)
-            return [self.payload(target, table, step, ignored)] if step.rows.num_rows else []
-        found = merged(target, table, batch, before_images=not self.values["ignore_update_before"])
-        return [self.payload(target, table, step) for step in found]
+            steps = [step] if step.rows.num_rows else []
+        else:
+            steps, ignored = merged(target, table, batch, before_images=not self.values["ignore_update_before"]), 0
+        for step in steps:
+            for piece in _pieces(step, piece_bytes):
+                yield self.payload(target, table, piece, ignored)
+                ignored = 0
 
     def payload(self, target: Target, table: CatalogTable, step: StepRows, ignored: int = 0) -> StepPayload:
         properties = connection_properties(self.values) | checked(target.options.properties or {})
@@ -83,6 +90,9 @@ class Encoder:
             if derived is not None and not derived.field(name):
                 rows = rows.drop_columns([name])
                 continue
+            if derived is None and column is None:
+                # StarRocks would take it for a field that no column is made of, and drop it.
+                raise SchemaError(f"the table lacks {name}", connection=self.metadata.name, table=table.name, setting="on_ddl")
             own = column.name if column is not None and derived is None else name
             if derived is None and column is not None and (made_of := expression(column, f"{own}__hex")) is not None:
                 made.append(f"`{own}`={made_of}")
@@ -97,7 +107,8 @@ class Encoder:
             settings = {**settings, "compression": method}
         keyed = target.options.write_mode != "append"
         proof = None if keyed else _proof(step.rows)
-        return StepPayload(body, step.rows.num_rows, settings, keyed, proof, step=step, ignored=ignored)
+        asks = step.ask is not None
+        return StepPayload(body, step.rows.num_rows, settings, keyed, proof, asks, step=step, ignored=ignored)
 
     def _compression(self, properties: Mapping[str, str]) -> Compression | None:
         """What the body is packed with, whether the connection or the table's own headers say so."""
@@ -167,6 +178,14 @@ class Encoder:
     def forget(self, table: TableName) -> None:
         """Its columns may be others now."""
         self._tables.pop(self.metadata.full(table), None)
+
+
+def _pieces(step: StepRows, size: int | None) -> Iterator[StepRows]:
+    total = step.rows.num_rows
+    rows = total if size is None else max(1, min(total, total * size // max(1, step.rows.nbytes)))
+    for start in range(0, total, rows):
+        ops = None if step.ops is None else step.ops[start : start + rows]
+        yield replace(step, rows=step.rows.slice(start, rows), ops=ops)
 
 
 def compressed(body: Sequence[bytes], method: Compression) -> bytes:

@@ -28,7 +28,10 @@ class GuardedLoad:
             return self._load.write(target, batch, copy)
         quarantine = self._quarantine(target) if target.options.on_error == "quarantine" else None
         append = target.options.write_mode == "append"
-        return guarded(batch, lambda part: self._load.write(target, part, copy), quarantine, target.table, append=append)
+        before = self._load.refused
+        result = guarded(batch, lambda part: self._load.write(target, part, copy), quarantine, target.table, append=append)
+        result.failed_loads += self._load.refused - before
+        return result
 
     def _quarantine(self, target: Target) -> Quarantine:
         if target.table not in self._quarantines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tidegate.changes.batch import ChangeBatch
@@ -19,6 +19,8 @@ from tidegate.sync.protocols import Copy
 from tidegate.sync.results import WriteResult
 from tidegate.sync.twophase import Standing
 
+PIECE_BYTES = 16 * 1024 * 1024
+"""Of Arrow that are encoded and sent at a time: a transaction takes any number of loads, so a chunk needn't be encoded whole."""
 _BEGINS = 4
 _STANDING: Mapping[str, Standing] = {
     "UNKNOWN": "unknown",
@@ -41,8 +43,8 @@ class Prepared(Statements):
     def label(self, id: str, number: int) -> str:
         return f"{self._values['label_prefix']}-{id}-{number}"
 
-    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
-        return self._encoder.encode(target, batch)
+    def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
+        return self._encoder.encode(target, batch, PIECE_BYTES)
 
     def begin(self, label: str, table: TableName) -> None:
         table = self._metadata.full(table)

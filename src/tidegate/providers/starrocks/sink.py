@@ -149,6 +149,7 @@ class StarrocksSink:
         return TableSchema(table, tuple(columns), tuple(key))
 
     def inspect(self, target: Target) -> Preparation:
+        self._encoder.forget(target.table)
         if isinstance(target, ShadowTarget):
             return inspect_shadow(target, self.metadata)
         found = inspect(target, self.metadata, connection_properties(self._values) | checked(target.options.properties or {}))
@@ -199,8 +200,6 @@ class StarrocksSink:
     def begin(
         self, targets: Sequence[Target], lease: Lease | None, window: Window | None = None, intent: Intent | None = None
     ) -> Load:
-        for target in targets:
-            self._encoder.forget(target.table)
         if any(target.options.write_mode == "overwrite" for target in targets):
             return OverwriteLoad(self, targets, lambda shadows: self._load(shadows, None, None, None), self._prepared)
         return self._load(targets, lease, window, intent)

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, ChangeBatch, RowKind
 from tidegate.changes.fold import fold, key_codes
-from tidegate.errors import EventRefused, SchemaError
-from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
+from tidegate.errors import EventRefused
+from tidegate.providers.starrocks.catalog import CatalogTable
 from tidegate.sync.mapping import Target
 
 Ask = Literal["new", "strict", "update", "existing", "mark", "unmark"]
@@ -131,13 +131,18 @@ class _Merge:
         yield from self._deletes(self.folded.remove)
         for rows in self.folded.rounds:
             for group in _groups(rows, self.batch.schema.names):
-                yield StepRows(group, np.zeros(group.num_rows, np.uint8), self._is_partial(group), options.version_column, ask)
+                version = options.version_column
+                if version is not None and version not in group.column_names:
+                    if ask != "existing":
+                        yield self._put(group, version)
+                    continue
+                yield StepRows(group, np.zeros(group.num_rows, np.uint8), self._is_partial(group), version, ask)
 
     def _soft(self) -> Iterator[StepRows]:
         assert self.mark is not None
         yield from self._marks(self.folded.remove)
         asks: dict[str, Ask] = {"ignore": "new", "strict": "strict", "update": "update"}
-        ask = asks.get(self.target.options.conflict_mode, "unmark")
+        ask = "existing" if self.target.existing_only else asks.get(self.target.options.conflict_mode, "unmark")
         for rows in self.folded.rounds:
             for group in _groups(rows, self.batch.schema.names):
                 marked = group.append_column(self.mark, pa.array(np.zeros(group.num_rows, dtype=bool)))
@@ -150,7 +155,11 @@ class _Merge:
             yield StepRows(rows, np.zeros(rows.num_rows, np.uint8), True, None, "mark")
 
     def _put(self, group: pa.Table, version: str | None) -> StepRows:
-        return StepRows(group, np.zeros(group.num_rows, np.uint8), self._is_partial(group), version)
+        ops = np.zeros(group.num_rows, np.uint8)
+        if version is not None and version not in group.column_names:
+            # A version that is left out is lower than any: only a key that is new takes the row.
+            return StepRows(group, ops, self._is_partial(group), None, "new")
+        return StepRows(group, ops, self._is_partial(group), version)
 
     def _deletes(self, keys: pa.Table) -> Iterator[StepRows]:
         if keys.num_rows:
@@ -191,6 +200,8 @@ def absent(keys: pa.Table, there: pa.Table, key: Sequence[str], batch: ChangeBat
 
 def _groups(rows: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
     """The rows by which columns they have, each group with these columns alone, in the order of their first rows."""
+    if not rows.num_rows:
+        return
     flags = [name for name in names if PRESENT + name in rows.column_names]
     if not flags:
         yield rows.select(list(names))
@@ -222,11 +233,3 @@ def _repeated(value: object, rows: int, kind: pa.DataType) -> pa.Array:
     if pa.types.is_decimal(kind):
         return pa.repeat(pa.scalar(0, pa.int64()), rows).cast(pa.decimal128(19, 0)).cast(kind, safe=False)
     return pa.repeat(pa.scalar(value, kind), rows)
-
-
-def require_column(table: CatalogTable, name: str) -> CatalogColumn:
-    """The column, or SchemaError."""
-    found = table.column(name)
-    if found is None:
-        raise SchemaError(f"the table lacks {name}: it has to be prepared first", table=table.name)
-    return found

@@ -1,0 +1,301 @@
+"""Leases, fences, ownership and entries in tidegate_ledger, whose numbers are labels that can exist once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.providers.starrocks.conftest import FIRST, SCHEMA, SOURCE, Box, at, entry, inserts, people, rows
+from tidegate.changes.position import SnapshotPosition
+from tidegate.changes.schema import TableName
+from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PreflightError, SyncBusy
+from tidegate.providers.starrocks.logstore import StarrocksLog
+from tidegate.sync.logledger import WriteAheadLedger
+from tidegate.sync.protocols import Entry
+
+TARGET = TableName("", "t")
+
+
+@pytest.fixture
+def other(box: Box, ledger: WriteAheadLedger) -> WriteAheadLedger:
+    """The ledger as another process sees it."""
+    return box.open().ledger
+
+
+def log_of(ledger: WriteAheadLedger) -> StarrocksLog:
+    log = ledger._store
+    assert isinstance(log, StarrocksLog)
+    return log
+
+
+def test_a_plan_sees_an_empty_ledger_where_there_is_none_and_creates_nothing(box: Box) -> None:
+    assert box.sink.ledger.last("s") == {}
+    assert box.sink.ledger.owners([TARGET]) == {}
+    assert box.query("SHOW TABLES") == []
+
+
+def test_setup_by_many_at_once_gives_one_table(box: Box) -> None:
+    sinks = [box.open() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda sink: sink.ledger.setup(), sinks))
+    box.sink.ledger.setup()
+    assert box.query("SHOW TABLES") == [("tidegate_ledger",)]
+
+
+def test_entries_come_back_whole_and_the_latest_of_each_table_counts(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    lease = ledger.acquire("s", "me", 60)
+    copying = SnapshotPosition(at(4), ("a", "1"), 7)
+    ledger.record(lease, [Entry("s", SOURCE, TARGET, copying, "run1", 7, "merge", SCHEMA)])
+    first = other.last("s")[SOURCE]
+    assert (first.position, first.run, first.rows, first.copy, first.schema) == (copying, "run1", 7, "merge", SCHEMA)
+    assert first.at is not None
+    ledger.record(lease, [entry(10), Entry("s", TableName("a.b", "c"), TARGET, at(1))])
+    ledger.record(lease, [entry(20, rows=3)])
+    for seen in (ledger, other):
+        last = seen.last("s")
+        assert last[SOURCE].position == at(20)
+        assert last[SOURCE].copy is None
+        assert last[SOURCE].schema == SCHEMA, "recorded when it changed, remembered since"
+        assert last[TableName("a.b", "c")].position == at(1)
+        assert seen.last("another") == {}
+
+
+def test_a_live_lease_keeps_others_out_but_not_its_own_owner(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    first = ledger.acquire("s", "me", 60)
+    with pytest.raises(SyncBusy, match=r"me runs the sync s; its lease ends in (60|59|58) s"):
+        other.acquire("s", "you", 60)
+    again = other.acquire("s", "me", 60)
+    assert again.fence == first.fence + 1
+    with pytest.raises(LeaseLost):
+        ledger.renew(first)
+    assert other.acquire("another", "you", 60).fence == 1
+
+
+def test_a_released_lease_is_free_and_the_fence_goes_on_growing(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    first = ledger.acquire("s", "me", 60)
+    ledger.release(first)
+    second = other.acquire("s", "you", 60)
+    assert second.fence == first.fence + 1
+    ledger.release(first)
+    with pytest.raises(SyncBusy):
+        ledger.acquire("s", "me", 60)
+
+
+def test_an_expired_lease_is_anyones_and_a_heartbeat_keeps_it(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    lease = ledger.acquire("s", "me", -1)
+    assert other.acquire("s", "you", -1).fence == lease.fence + 1
+    mine = ledger.acquire("s", "me", 60)
+    ledger.renew(mine)
+    with pytest.raises(SyncBusy):
+        other.acquire("s", "you", 60)
+
+
+def test_of_many_that_race_for_a_lease_one_wins(box: Box, ledger: WriteAheadLedger) -> None:
+    sinks = [box.open() for _ in range(5)]
+    barrier = threading.Barrier(len(sinks))
+
+    def race(number: int) -> bool:
+        sinks[number].ledger.last("s")
+        barrier.wait()
+        try:
+            sinks[number].ledger.acquire("s", f"run{number}", 60)
+        except SyncBusy:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(sinks)) as pool:
+        assert list(pool.map(race, range(len(sinks)))).count(True) == 1
+
+
+def test_of_two_that_race_for_each_number_one_wins_it(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    logs = [log_of(ledger), log_of(other)]
+    barrier = threading.Barrier(2)
+
+    def race(which: int) -> list[bool]:
+        won = []
+        for number in range(8):
+            barrier.wait()
+            won.append(logs[which].append("race", number, {"kind": "claim", "sync": f"s{which}"}))
+        return won
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(race, range(2))
+    assert all(one != two for one, two in zip(first, second, strict=True))
+    said = [record["sync"] for _, record in logs[0].records("race", 0)]
+    assert said == ["s0" if won else "s1" for won in first]
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "publish_timeout", "dead", "refuse"])
+def test_an_append_whose_reply_is_lost_late_or_never_was_is_decided(box: Box, ledger: WriteAheadLedger, fault: str) -> None:
+    lease = ledger.acquire("s", "me", 60)
+    box.server.fault(fault, on="stream_load", at="be", seconds=0.3, label="tidegate-log-")
+    ledger.record(lease, [entry(10)])
+    assert box.open().ledger.last("s")[SOURCE].position == at(10)
+    assert box.query("SELECT COUNT(*), COUNT(DISTINCT number), MAX(number) FROM tidegate_ledger") == [(2, 2, 1)]
+    ledger.record(lease, [entry(20)])
+
+
+def test_an_append_that_nobody_answers_is_unresolved_and_the_next_one_knows(
+    box: Box, ledger: WriteAheadLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row was loaded and can't be read: neither «ours» nor «taken» would be true."""
+    log = log_of(ledger)
+    monkeypatch.setattr(log, "_pause", lambda seconds: None)
+    lease = ledger.acquire("s", "me", 60)
+    real = log._metadata.session.rows
+    box.server.fault("lost_reply", on="stream_load", at="be", label="tidegate-log-")
+    monkeypatch.setattr(log._metadata.session, "rows", lambda question, *args, **more: [] if "`token`" in question else real(question, *args, **more))
+    with pytest.raises(LoadUnresolved, match="can't be read yet"):
+        ledger.record(lease, [entry(10)])
+    monkeypatch.undo()
+    assert box.open().ledger.last("s")[SOURCE].position == at(10)
+
+
+def test_a_record_longer_than_a_column_is_packed(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    lease = ledger.acquire("s", "me", 60)
+    many = [Entry("s", TableName("shop", f"t{number}" + "x" * 60), TARGET, at(number)) for number in range(4000)]
+    ledger.record(lease, many)
+    assert len(other.last("s")) == 4000
+    ((longest,),) = box.query("SELECT MAX(LENGTH(record)) FROM tidegate_ledger")
+    assert longest < 1_000_000
+    again = other.acquire("s", "me", 60)
+    assert again.fence == lease.fence + 1
+    assert len(box.open().ledger.last("s")) == 4000
+
+
+def test_what_comes_after_a_gap_is_read_when_the_gap_is_filled(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    """A frontend that follows may show a later record first."""
+    lease = ledger.acquire("s", "me", 60)
+    log = log_of(ledger)
+    assert log.append("s", 2, {"kind": "closed"})
+    assert other.last("s") == {}
+    assert other._states["s"].count == 1
+    ledger.record(lease, [entry(10)])
+    assert other.last("s")[SOURCE].position == at(10)
+    assert other._states["s"].count == 3
+
+
+def test_only_what_is_new_is_read_and_a_takeover_reads_from_the_last_checkpoint(
+    box: Box, ledger: WriteAheadLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = ledger.acquire("s", "me", 60)
+    for offset in range(10, 15):
+        ledger.record(lease, [entry(offset)])
+    ledger.acquire("s", "me", 60)
+    fresh = box.open()
+    read: list[int] = []
+    log = log_of(fresh.ledger)
+    real: Any = log.records
+    monkeypatch.setattr(log, "records", lambda name, since=None: [read.append(number) or (number, it) for number, it in real(name, since)])
+    assert fresh.ledger.last("s")[SOURCE].position == at(14)
+    assert read == [6], "the record of the lease, which holds the state"
+    fresh.ledger.last("s")
+    assert read == [6]
+
+
+def test_a_table_belongs_to_the_first_sync_that_claims_it(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    mine, yours = ledger.acquire("mine", "me", 60), other.acquire("yours", "you", 60)
+    second = TableName("", "u")
+    ledger.claim(mine, [TARGET, second])
+    ledger.claim(mine, [TARGET])
+    assert other.owners([TARGET, second, TableName("", "free")]) == {TARGET: "mine", second: "mine"}
+    with pytest.raises(ConfigError, match=r"belongs to the sync mine"):
+        other.claim(yours, [TableName("", "free"), TARGET])
+
+
+def test_a_table_is_one_whether_or_not_its_database_is_named(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
+    full = TableName(box.server.database, "t")
+    ledger.claim(ledger.acquire("mine", "me", 60), [TARGET])
+    assert other.owners([full]) == {full: "mine"}
+    with pytest.raises(ConfigError, match="belongs to the sync mine"):
+        other.claim(other.acquire("yours", "you", 60), [full])
+
+
+def test_of_two_syncs_that_race_for_a_table_one_owns_it(box: Box, ledger: WriteAheadLedger) -> None:
+    sinks = [box.open() for _ in range(4)]
+    leases = [sink.ledger.acquire(f"sync{number}", "me", 60) for number, sink in enumerate(sinks)]
+    barrier = threading.Barrier(len(sinks))
+
+    def race(number: int) -> str:
+        barrier.wait()
+        try:
+            sinks[number].ledger.claim(leases[number], [TARGET])
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(len(leases)) as pool:
+        said = list(pool.map(race, range(len(leases))))
+    winner = said.index("")
+    assert said.count("") == 1
+    assert all(f"the sync sync{winner}" in text for text in said if text)
+
+
+@pytest.mark.parametrize("version", ["V1", "AUTO"])
+def test_a_zombie_can_neither_commit_nor_record_nor_claim(
+    box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger, version: str
+) -> None:
+    box.reopen(sink_version=version)
+    target = box.target(SCHEMA)
+    box.prepare(target)
+    mine = box.sink.ledger
+    zombie = mine.acquire("s", "me", 60)
+    load = box.begin(target, lease=zombie)
+    load.write(target, inserts(FIRST, "id"))
+    lease = other.acquire("s", "me", 60)
+    with pytest.raises(LeaseLost):
+        load.write(target, inserts(people((3, "cid")), "id"))
+        load.commit([entry(10)])
+    load.abort()
+    assert rows(box) == ([(1, "ann"), (2, "bob")] if version == "V1" else [])
+    assert mine.last("s") == {}
+    with pytest.raises(LeaseLost):
+        mine.record(zombie, [entry(10)])
+    with pytest.raises(LeaseLost):
+        mine.claim(zombie, [TARGET])
+    other.intents(lease)
+    if version == "AUTO":
+        other.record(lease, [entry(20)])
+        assert mine.last("s")[SOURCE].position == at(20)
+
+
+def test_release_writes_down_what_was_settled(box: Box, ledger: WriteAheadLedger) -> None:
+    target = box.target(SCHEMA)
+    lease = ledger.acquire("s", "me", 60)
+    box.write(target, inserts(FIRST, "id"), lease=lease)
+    assert ledger._state("s").decided is not None
+    ledger.release(lease)
+    fresh = box.open().ledger
+    assert fresh.last("s")[SOURCE].position == at(10)
+    assert fresh._states["s"].decided is None
+
+
+def test_an_account_without_rights_is_told_the_statements_and_a_table_made_by_them_is_taken(box: Box) -> None:
+    box.server.control("POST", "/users", name=(name := f"etl_{box.server.database}"), password="p", grants=[])
+    sink = box.open(login=name, password="p")
+    with pytest.raises(PreflightError, match="CREATE TABLE") as caught:
+        sink.ledger.setup()
+    statements = sink.ledger.ddl()
+    assert all(statement in str(caught.value) for statement in statements)
+    box.execute(*statements)
+    sink.ledger.setup()
+    lease = sink.ledger.acquire("s", "me", 60)
+    sink.ledger.record(lease, [entry(1)])
+    box.execute(f"DROP USER '{name}'")
+
+
+def test_the_ledger_can_live_in_another_database_and_under_another_prefix(box: Box) -> None:
+    name = f"{box.server.database}_ops"
+    sink = box.open(ledger_database=name, label_prefix="night")
+    sink.ledger.setup()
+    try:
+        assert sink.ledger.acquire("s", "me", 60).fence == 1
+        assert box.query(f"SELECT name, number FROM {name}.tidegate_ledger") == [("s", 0)]
+        if box.server.control_port:
+            labels = [item["label"] for item in box.server.control("GET", "/labels") if item["database"] == name]
+            assert all(label.startswith("night-log-") for label in labels)
+    finally:
+        box.execute(f"DROP DATABASE {name} FORCE")

@@ -27,8 +27,8 @@ test: $(VENV)/dev test-servers ## Install what the tests need and run them all
 lint: $(VENV)/dev ## Style, types and the direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-soak: $(VENV)/dev test-servers ## The long suites: 100,000 rows under a running writer, every kill point
-	@$(PYTEST) -m "soak or crash" $(TESTS)
+soak: $(VENV)/dev test-servers ## The long suites: 100,000 rows under a running writer, every kill point, all random examples
+	@TIDEGATE_TEST_SHARE=1 $(PYTEST) -n 2 --dist loadgroup $(TESTS)
 
 crash: $(VENV)/dev test-servers ## kill -9 at every step of a run
 	@$(PYTEST) -m crash $(TESTS)

@@ -20,7 +20,14 @@ from tidegate.sync.run import run
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["tests.crash", "psycopg2", "pymysql", "tidegate.providers.mysql.source", "tidegate.providers.starrocks.sink", "starrocks.dialect"]
+    [
+        "tests.crash",
+        "psycopg2",
+        "pymysql",
+        "tidegate.providers.mysql.source",
+        "tidegate.providers.starrocks.sink",
+        "starrocks.dialect",
+    ]
 )
 SECONDS = 120
 

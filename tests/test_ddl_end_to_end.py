@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.scale import examples
 from tests.servers import MySqlServer, PostgresServer
 from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused, SchemaError
@@ -389,7 +390,7 @@ WINDOWS = st.lists(_steps(), min_size=1, max_size=3)
 
 
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(windows=WINDOWS)
 def test_random_statements_between_runs_end_equal_to_the_source(
     request: pytest.FixtureRequest, postgres: PostgresServer, flavour: str, windows: list[list[str]]
@@ -399,7 +400,7 @@ def test_random_statements_between_runs_end_equal_to_the_source(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(windows=WINDOWS)
 def test_many_random_statements_between_runs_end_equal_to_the_source(
     request: pytest.FixtureRequest, postgres: PostgresServer, flavour: str, windows: list[list[str]]

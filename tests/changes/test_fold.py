@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.model import Change, Model
+from tests.scale import examples
 from tests.strategies import KEY, OTHERS, SCHEMA, batch_of, cut, logs, rules
 from tidegate.changes.batch import PRESENT, ChangeBatch, RowKind
 from tidegate.changes.fold import Folded, fold
@@ -37,7 +38,7 @@ class FoldedTarget(Model):
             self._delete(tuple(row[name] for name in self.key))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(before=logs(size=6), log=logs(), rule=rules(), cuts=st.lists(st.integers(0, 50), max_size=3))
 @example(
     before=[],
@@ -60,7 +61,7 @@ def test_folding_equals_applying_the_changes_one_by_one(
     assert target.rows == expected.rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(log=logs(partial=False, size=30), rule=rules())
 def test_whole_rows_need_one_round(log: list[Change], rule: Rules) -> None:
     if rule.version_column is not None and rule.ignore_nulls:

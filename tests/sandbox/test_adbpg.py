@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tidegate.sandbox.adbpg import Adbpg
 from tidegate.sandbox.dialect import Refused, Rewritten
@@ -490,7 +491,7 @@ def test_copy_on_conflict_equals_row_by_row(db: Client, uniques: list[str]) -> N
     db.run(f"CREATE TABLE m (a int, b int, c int, {constraints})")
     keys = [tuple("abc".index(column) for column in unique.split(", ")) for unique in uniques]
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(before=ROWS, rows=ROWS, update=st.booleans())
     def check(before: list[Row], rows: list[Row], update: bool) -> None:
         db.run("TRUNCATE m")

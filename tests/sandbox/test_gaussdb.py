@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.sandbox.conftest import PASSWORD, Client, Start
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tidegate.sandbox.gaussdb import GaussdbDialect
 from tidegate.sandbox.pgwire import Sandbox
@@ -127,7 +128,7 @@ def test_a_refusal_fails_the_transaction(client: Client) -> None:
 
 
 class TestUpsert:
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.dictionaries(st.integers(1, 6), st.sampled_from("xyz"), min_size=1), max_size=4))
     def test_results_are_those_of_a_dictionary(self, client: Client, batches: list[dict[int, str]]) -> None:
         client.run("DELETE FROM t")

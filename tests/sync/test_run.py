@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeSource, Fault, Faults, Killed, LabelledSink, PreparedSink, Tables, Transaction, TransactionalSink
 from tests.model import Change, Model
+from tests.scale import examples
 from tests.strategies import KEY, SCHEMA, changes, rows, rules
 from tidegate.changes.batch import TableEvent, TableEventKind
 from tidegate.changes.position import BinlogPosition
@@ -113,7 +114,7 @@ KINDS = [TransactionalSink, LabelledSink, PreparedSink, one_for_all]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(
     log=transactions(partial=True),
     rule=rules(),
@@ -139,7 +140,7 @@ def test_changes_cut_anywhere_and_killed_anywhere_end_as_if_applied_one_by_one(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(log=transactions(partial=False), limit=st.integers(1, 4), stops=st.lists(st.integers(0, 8), max_size=3), faults=FAULTS)
 def test_append_stores_each_change_exactly_once_and_in_order(
     kind: Any, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
@@ -156,7 +157,7 @@ def test_append_stores_each_change_exactly_once_and_in_order(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(log=histories(), limit=st.integers(1, 3), first=st.integers(0, 10), faults=FAULTS)
 def test_a_copy_among_changes_killed_anywhere_ends_equal_to_the_source(
     kind: Any, log: list[Transaction], limit: int, first: int, faults: list[dict[int, Fault]]
@@ -192,7 +193,7 @@ def table_events(kinds: tuple[TableEventKind, ...]) -> st.SearchStrategy[tuple[T
 
 @pytest.mark.parametrize("ends", ["give_up", "forget"])
 @pytest.mark.parametrize("kind", [PreparedSink, one_for_all])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(log=histories(), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS)
 def test_what_the_target_gave_up_or_forgot_meanwhile_is_loaded_again(
     kind: Any, ends: str, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]
@@ -208,7 +209,7 @@ def test_what_the_target_gave_up_or_forgot_meanwhile_is_loaded_again(
 
 
 @pytest.mark.parametrize("kind", [LabelledSink, PreparedSink, one_for_all])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     log=altered_histories(("truncated",)), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS
 )
@@ -226,7 +227,7 @@ def test_a_truncate_takes_its_place_among_the_loads_however_often_the_run_is_kil
 
 
 @pytest.mark.parametrize("delete_mode", ["apply", "ignore"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(log=altered_histories(), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=3), faults=FAULTS)
 def test_tables_that_are_truncated_filled_or_broken_end_equal_to_the_source(
     delete_mode: Any, log: list[Transaction], limit: int, stops: list[int], faults: list[dict[int, Fault]]

@@ -20,6 +20,7 @@ from tests.fakes import FakeSource, Transaction
 from tests.model import Change
 from tests.providers.adbpg.sinks import AdbpgBox
 from tests.providers.postgres.conftest import changes, schema_of
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tests.sync.test_run import ORDERS, SCHEMAS, altered_histories, sync_of
 from tidegate.changes.batch import ChangeBatch, RowKind
@@ -177,7 +178,7 @@ def test_rows_that_are_inserted_one_by_one_have_no_lanes() -> None:
         WriteOptions(method="insert", parallelism=2)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=altered_histories(), limit=st.integers(2, 9), parallelism=st.integers(1, 4), stop=st.integers(0, 10))
 def test_a_sync_with_lanes_ends_equal_to_the_source(
     box: AdbpgBox, log: list[Transaction], limit: int, parallelism: int, stop: int

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.model import Change, Model
 from tests.providers.adbpg.conftest import AdbpgBox, GreenplumBox
 from tests.providers.postgres.test_model import dense_logs, options_of, outcome
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tests.strategies import KEY, SCHEMA, batch_of, rules
 from tidegate.changes.rules import ConflictMode, DeleteMode, Rules
@@ -59,7 +60,7 @@ def into_whole(box: AdbpgBox, target: Target, pieces: list[list[Change]]) -> tup
     return {row[:2]: dict(zip(SCHEMA.names, row, strict=True)) for row in rows}, len(native)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     rules=rules(),
@@ -81,7 +82,7 @@ def test_any_log_under_any_rules_equals_the_model(
     assert result.rows == sum(map(len, pieces))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     mode=st.sampled_from(["upsert", "update", "ignore"]),

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.binlogfiles.logs import ALL, NAME, SMALL, Log, chunks, plain
+from tests.scale import examples
 from tests.servers import MySqlServer, running, start_mariadb
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import BinlogPosition, SegmentPosition
@@ -162,7 +163,7 @@ class TestUnfinished:
         expected = [(batch.schema.table, row) for chunk in live(log) for batch in chunk.batches for row in batch.data.to_pylist()]
         assert sorted(map(str, found)) == sorted(map(str, expected))
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(share=st.floats(0.02, 1), kind=st.sampled_from(["", ".gz"]))
     def test_wherever_it_is_cut_the_end_is_the_last_whole_transactions(self, log: Log, copy: Path, share: float, kind: str) -> None:
         for path in copy.iterdir():

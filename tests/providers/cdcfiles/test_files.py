@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.cdcfiles.reading import append, line_of, open_source, packed, read, rows, write, zstandard
+from tests.scale import examples
 from tidegate.changes.position import BinlogPosition, LinesPosition, Position
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, EventRefused, PositionLost, PreflightError, SchemaError
@@ -363,7 +364,7 @@ def test_rows_of_a_copy_share_a_position_and_are_older_than_the_changes_after_it
     assert reader.run() == [21]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     count=st.integers(1, 30),
     ranges=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6),

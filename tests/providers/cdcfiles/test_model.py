@@ -16,6 +16,7 @@ from tests.model import Change, Model
 from tests.providers.cdcfiles import writers
 from tests.providers.cdcfiles.reading import apply, open_source, packed, read, zstandard
 from tests.providers.cdcfiles.writers import DDL, KEY, TABLE
+from tests.scale import examples
 from tests.strategies import SCHEMA, changes
 from tidegate.changes.position import Position
 from tidegate.sync.protocols import Limits
@@ -72,7 +73,7 @@ class Follower:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     log=logs,
     cuts=st.lists(st.integers(0, 40), max_size=3),
@@ -133,7 +134,7 @@ def _put(path: Path, data: bytes, kind: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["debezium", "debezium with GTIDs", "maxwell with GTIDs", "maxwell with positions"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(log=logs, parts=st.lists(st.integers(0, 2), min_size=60, max_size=60), limit=st.sampled_from([1, 3, 1000]))
 def test_files_that_share_a_log_among_them_are_merged_by_position(
     tmp_path_factory: pytest.TempPathFactory, name: str, log: Log, parts: list[int], limit: int

@@ -23,6 +23,7 @@ from tests.providers.changefiles.streams import (
     open_source,
     replay,
 )
+from tests.scale import examples
 from tidegate.changes.batch import KIND, ChangeBatch, Chunk, TableEvent
 from tidegate.changes.position import SegmentPosition
 from tidegate.changes.schema import Column, TableName
@@ -118,7 +119,7 @@ def test_an_added_column_and_what_it_holds_come_back_exactly(tmp_path: Path, col
     assert chunks[-1].schemas[ORDERS].names == ("id", "note", column.name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     segments=st.lists(
         st.lists(st.tuples(st.sampled_from([ORDERS, ITEMS]), st.sampled_from(["row", "row", "truncated", "column_added"]))),

@@ -27,6 +27,7 @@ from tests.providers.changefiles.streams import (
     open_source,
     rows_of,
 )
+from tests.scale import examples
 from tidegate.changes.batch import FILE, OFFSET, ChangeBatch
 from tidegate.changes.position import BinlogPosition, Position
 from tidegate.errors import EventRefused, PositionLost
@@ -147,7 +148,7 @@ def test_an_event_of_the_table_in_the_segment_of_the_position_is_refused(tmp_pat
         rest(tmp_path, at(200))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     offsets=st.lists(st.integers(101, 130), unique=True, max_size=12).map(sorted),
     cuts=st.lists(st.integers(0, 12), max_size=4),

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.changefiles.streams import OPTIONS, binlog, open_sink, open_source
+from tests.scale import examples
 from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, TIME, ChangeBatch, RowKind
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.providers.changefiles import datafile
@@ -114,7 +115,7 @@ def _flat(items: Sequence[ChangeBatch], table: TableName) -> list[dict[str, Any]
     return rows
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     log=logs(),
     rows=st.integers(1, 20),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.model import Change, Model
 from tests.providers.gaussdb.boxes import GaussdbBox, server
 from tests.providers.postgres.test_model import Step, dense_logs, fills, options_of, outcome
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tests.strategies import KEY, SCHEMA, rules
 from tidegate.changes.rules import Rules
@@ -46,7 +47,7 @@ def boxes(postgres: PostgresServer) -> Iterator[dict[Way, GaussdbBox]]:
     postgres.execute("DROP DATABASE gaussmodel WITH (FORCE)", database="postgres")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     rules=rules(),
@@ -72,7 +73,7 @@ def test_any_log_under_any_rules_by_any_way_equals_the_model(
     assert sum(count or 0 for count in counted) == len(log) + (moves if rules.delete_mode != "ignore" else 0)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=dense_logs(), rules=rules(), method=st.sampled_from(["copy", "upsert"]), way=st.sampled_from(WAYS))
 def test_a_partition_key_is_never_set_and_its_change_moves_the_row(
     boxes: dict[Way, GaussdbBox], pieces: list[list[Change]], rules: Rules, method: Method, way: Way
@@ -84,7 +85,7 @@ def test_a_partition_key_is_never_set_and_its_change_moves_the_row(
     assert found == Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log).rows
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     events=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), fills)), min_size=1, max_size=4),

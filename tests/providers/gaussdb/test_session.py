@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.gaussdb.conftest import Connect, Gates
+from tests.scale import examples
 from tests.servers import PostgresServer, wait_until
 from tidegate.changes.schema import TableName
 from tidegate.errors import PermanentError, PreflightError, RowRefused, SchemaError, TidegateError, Unavailable
@@ -61,7 +62,7 @@ PARAMETERS = st.one_of(
 )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(PARAMETERS, min_size=1, max_size=6))
 def test_parameters_arrive_as_they_are(pg8000: GaussdbSession, values: list[Any]) -> None:
     assert list(pg8000.rows(f"SELECT {', '.join(['%s'] * len(values))}", values)[0]) == values

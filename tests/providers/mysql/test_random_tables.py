@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.providers.mysql.random_tables import SESSION, Alphabets, RandomTable, alphabets, by_id, same, tables, tick
 from tests.providers.mysql.reading import Database, batches, changes, copy_chunks, one_route, rows
+from tests.scale import examples
 from tidegate.changes.batch import ChangeBatch, RowKind
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition
 from tidegate.errors import SchemaError
@@ -108,14 +109,14 @@ def any_table(db: Database) -> Callable[[st.DataObject], None]:
 EVERYTHING = list(HealthCheck)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=EVERYTHING)
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=EVERYTHING)
 @given(data=st.data())
 def test_copy_by_either_route_and_the_log_give_what_the_server_stored(db: Database, data: st.DataObject) -> None:
     any_table(db)(data)
 
 
 @pytest.mark.soak
-@settings(max_examples=1500, deadline=None, suppress_health_check=EVERYTHING)
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=EVERYTHING)
 @given(data=st.data())
 def test_many_more_tables_are_read_alike(db: Database, data: st.DataObject) -> None:
     any_table(db)(data)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.providers.mysql.reading import Database, apply, changes, copy_chunks, rows
+from tests.scale import examples
 from tidegate.changes.position import BinlogPosition, Position, SnapshotPosition, from_json, to_json
 from tidegate.errors import SchemaError
 from tidegate.providers.mysql.fast import ConnectorxRoute
@@ -234,7 +235,7 @@ def statements(step: tuple[str, int, int], keys: Sequence[str], number: int) -> 
 
 
 @pytest.mark.parametrize("key", KEYS_OF)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), plan=PLAN)
 def test_pages_under_random_writes_and_the_changes_since_the_low_watermark_give_what_the_source_holds(
     maria: Database, key: str, data: st.DataObject, plan: dict[str, Any]

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.mysql.reading import Database, changes, one_route, rows
+from tests.scale import examples
 from tidegate.changes.batch import RowKind
 from tidegate.changes.position import SnapshotPosition
 from tidegate.providers.mysql.fast import ConnectorxRoute
@@ -185,7 +186,7 @@ def check(found: Sequence[dict[str, Any]], expected: Sequence[Sequence[Value]], 
             assert same(got[name], value), f"{what}, column {name} written as {literal}: {got[name]!r}, not {value!r}"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(written=st.lists(row(), min_size=1, max_size=8), later=st.data())
 def test_copy_and_changes_give_what_was_written(db: Database, written: list[list[Value]], later: st.DataObject) -> None:
     table = db.table("every_type")

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.postgres.conftest import Box, inserts, schema_of
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tidegate.changes.schema import TableName
 from tidegate.errors import RowRefused
@@ -109,7 +110,7 @@ def same_as_csv(session: Session, kind: str, values: pa.Array | pa.ChunkedArray)
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_binary_brings_what_csv_brings(session: Session, name: str, data: st.DataObject) -> None:
     kind, there, values = SIMPLE[name]
@@ -120,7 +121,7 @@ def test_binary_brings_what_csv_brings(session: Session, name: str, data: st.Dat
     same_as_csv(session, there, pa.chunked_array([pa.array([value for value in drawn if value is not None], kind)]))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.integers(1, 76), st.integers(-9, 76))
 def test_decimals_of_any_size_and_scale_are_exact(session: Session, data: st.DataObject, precision: int, scale: int) -> None:
     # pyarrow makes a decimal of a negative scale out of all its digits, zeros included.

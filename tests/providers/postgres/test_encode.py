@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.postgres.conftest import Box, inserts, schema_of
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tidegate.errors import RowRefused
 from tidegate.providers.postgres.encode import CsvReader, csv_blocks, duration_text, hex_text, text_rows, unhex
@@ -90,7 +91,7 @@ def test_every_odd_text_survives_copy_and_null_stays_apart_from_the_empty_string
     assert through_copy(connection, two, ["text", "text"]) == list(zip(ODD, ODD[::-1], strict=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.none(), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))))
 def test_any_text_survives_copy(connection: Any, texts: list[str | None]) -> None:
     assert through_copy(connection, pa.table({"s": pa.array(texts, pa.string())}), ["text"]) == [(text,) for text in texts]

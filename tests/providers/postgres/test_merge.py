@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.postgres.conftest import Box, changes, inserts, schema_of
+from tests.scale import examples
 from tests.servers import wait_until
 from tidegate.providers.postgres import merge
 from tidegate.providers.postgres.sql import PostgresSql
@@ -45,7 +46,7 @@ def table_of(rows: dict[int, str | None]) -> pa.Table:
     return pa.table({"id": pa.array(rows, pa.int64()), "v": pa.array(list(rows.values()), pa.string())})
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(KEYS.filter(bool), min_size=1, max_size=3))
 def test_merge_brings_and_counts_what_on_conflict_does(light: Box, merged: list[str], batches: list[dict[int, str | None]]) -> None:
     light.execute("DROP SCHEMA IF EXISTS ods CASCADE", "CREATE SCHEMA ods")

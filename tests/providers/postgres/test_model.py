@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.model import Change, Model, Row
 from tests.providers.postgres.conftest import FAMILY, Box
+from tests.scale import examples
 from tests.servers import PostgresServer
 from tests.strategies import KEY, SCHEMA, batch_of, changes, cut, rules
 from tidegate.changes.rules import Rules
@@ -122,7 +123,7 @@ def _narrow(row: Row | None) -> Row | None:
     return None if row is None else row | {"id": row["id"] % 2, "region": "x"}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     rules=rules(),
@@ -157,7 +158,7 @@ fills = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=dense_logs(),
     events=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), fills)), min_size=1, max_size=4),

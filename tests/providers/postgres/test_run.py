@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeSource, Transaction
 from tests.providers.postgres.conftest import Box
+from tests.scale import examples
 from tests.sync.test_run import CUSTOMERS, ORDERS, SCHEMAS, altered_histories, sync_of
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.run import run
@@ -15,7 +16,7 @@ from tidegate.sync.run import run
 pytestmark = pytest.mark.postgres
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=altered_histories(), limit=st.integers(1, 3), stops=st.lists(st.integers(0, 10), max_size=2))
 def test_tables_that_are_truncated_filled_or_broken_end_equal_to_the_source(
     light: Box, log: list[Transaction], limit: int, stops: list[int]

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sandbox.starrocks.tables import JSON, SCORE_BOARD, engine_with, load, load_csv, rows_of, stage, table
+from tests.scale import examples
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed
 
@@ -64,7 +65,7 @@ _row = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(rows=st.lists(_row, min_size=1, max_size=5), kind=st.sampled_from(["json", "csv"]))
 def test_values_of_every_type_come_back_equal(wide: Engine, rows: list[dict[str, Any]], kind: str) -> None:
     wide.truncate("test", "t")

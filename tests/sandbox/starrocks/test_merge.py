@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sandbox.starrocks.tables import SCORE_BOARD, engine_with, load, load_csv, rows_of, stage, table
+from tests.scale import examples
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed
 
@@ -48,7 +49,7 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(loads=_loads, together=st.booleans())
 def test_a_primary_key_table_is_a_dict(engine: Engine, loads: list[list[tuple[int, int, int]]], together: bool) -> None:
     engine.truncate("test", "t")
@@ -66,7 +67,7 @@ def test_a_primary_key_table_is_a_dict(engine: Engine, loads: list[list[tuple[in
     assert dict(rows_of(engine)) == want
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(loads=_loads)
 def test_a_merge_condition_keeps_the_greater_value_and_deletes_are_unconditional(
     engine: Engine, loads: list[list[tuple[int, int, int]]]
@@ -85,7 +86,7 @@ def test_a_merge_condition_keeps_the_greater_value_and_deletes_are_unconditional
     assert rows_of(engine, name="c") == [(key, *row) for key, row in sorted(want.items())]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(loads=_loads)
 def test_a_unique_key_table_keeps_the_last_row_and_ignores_operations(
     engine: Engine, loads: list[list[tuple[int, int, int]]]
@@ -98,7 +99,7 @@ def test_a_unique_key_table_keeps_the_last_row_and_ignores_operations(
     assert dict(rows_of(engine, name="u")) == want
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     loads=st.lists(
         st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(-3, 3)), min_size=1, max_size=6), min_size=1, max_size=4

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.sandbox.starrocks.conftest import Start
 from tests.sandbox.starrocks.wire import PASSWORD, USER, Client, line, make_table
+from tests.scale import examples
 from tidegate.sandbox.starrocks.server import StarrocksSandbox
 
 MULTI: dict[str, Any] = {"transaction_type": "multi"}
@@ -460,4 +461,4 @@ class Labels(RuleBasedStateMachine):
 
 
 TestLabels = Labels.TestCase
-TestLabels.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestLabels.settings = settings(max_examples=examples(12), stateful_step_count=25, deadline=None)

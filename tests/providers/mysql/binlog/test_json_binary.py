@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pymysqlreplication.util.bytes import parse_decimal_from_bytes
 
 from tests.providers.mysql.reading import Database
+from tests.scale import examples
 from tidegate.providers.mysql.binlog.decimals import decimal_reader
 from tidegate.providers.mysql.binlog.json_binary import json_text
 
@@ -142,7 +143,7 @@ EDGES = [0.0, -0.0, 1.0, -1.5, 0.1, 120.0, 1e14, 1e15, 1e16, 1e20, 1e200, 123456
 EDGES += [1e-4, 1e-14, 1e-15, 1.5e-15, 1e-16, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2.0**53, 2.0**63, 0.00001234]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=50))
 @example(numbers=EDGES)
 def test_doubles_are_spelled_as_the_server_spells_them(db: Database, numbers: list[float]) -> None:

@@ -16,6 +16,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, Write
 
 from tests.providers.mysql.reading import Database, changes, events
 from tests.providers.mysql.test_values import COLUMNS, Value
+from tests.scale import examples
 from tidegate.changes.position import BinlogPosition
 
 pytestmark = pytest.mark.mysql
@@ -124,7 +125,9 @@ def literals(data: st.DataObject, names: list[str], count: int) -> list[list[str
     return [[literal for literal, _ in data.draw(row)] for _ in range(count)]
 
 
-BOUNDED = settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck))
+BOUNDED = settings(
+    max_examples=examples(12), deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck)
+)
 
 
 @BOUNDED
@@ -142,7 +145,7 @@ def test_any_table_of_mysql_56_is_read_as_another_reader_reads_it(old: Database,
     check(old, names, literals(data, names, data.draw(st.integers(1, 4))), literals(data, names, 1))
 
 
-@settings(BOUNDED, max_examples=2)
+@settings(BOUNDED, max_examples=examples(2))
 @given(data=st.data())
 def test_tables_of_many_columns_have_many_bytes_of_nulls(maria: Database, data: st.DataObject) -> None:
     names = (SMALL * 3)[:83]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.mysql.reading import Database, events
+from tests.scale import examples
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import BinlogPosition
 from tidegate.errors import EventRefused, TidegateError, Unavailable
@@ -162,7 +163,7 @@ def test_a_row_event_without_table_map_is_refused(log: Log) -> None:
 
 
 @settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.providers.mysql.ddl.altering import Followed
 from tests.providers.mysql.reading import Database
+from tests.scale import examples
 from tidegate.providers.mysql.ddl.altered import Altered, swapped
 from tidegate.providers.mysql.ddl.history import Away, Broken, Effect, Swapped, Truncated
 from tidegate.providers.mysql.types import read_table
@@ -311,7 +312,7 @@ def test_whatever_is_said_to_be_followed_is_what_the_server_made_of_it(flavour: 
     followed = Followed(db, "CREATE TABLE t (k INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     seen = {"followed": 0, "broken": 0}
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         columns=st.lists(COLUMN_TYPES, min_size=2, max_size=3),
         rows=st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=4),

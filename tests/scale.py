@@ -1,0 +1,12 @@
+"""How much of the random tests runs: all of it in ``make soak``, a part at each ``make test``."""
+
+from __future__ import annotations
+
+import os
+
+SHARE = float(os.environ.get("TIDEGATE_TEST_SHARE", "0.4"))
+
+
+def examples(full: int) -> int:
+    """Of so many random examples those that run now."""
+    return max(min(full, 5), round(full * SHARE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -21,11 +21,19 @@ class WriteAheadLedger:
     """A Ledger over a log that only grows. Safe to share with the heartbeat's thread.
 
     ``transactions``: the target's own, where it has some that are prepared and then committed. What a run decided and didn't get
-    to commit is settled when the lease is taken, and before each attempt of a run.
+    to commit is settled when the lease is taken, and before each attempt of a run. ``full``: the whole name of a target table, which
+    may be written in several ways.
     """
 
-    def __init__(self, store: LogStore, connection: str, transactions: Transactions | None = None) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        connection: str,
+        transactions: Transactions | None = None,
+        full: Callable[[TableName], TableName] = lambda table: table,
+    ) -> None:
         self._store, self._connection, self._transactions = store, connection, transactions
+        self._full = full
         self._lock = threading.RLock()
         self._states: dict[str, State] = {}
         self._settled: dict[str, int] = {}
@@ -64,8 +72,9 @@ class WriteAheadLedger:
             log.debug("the lease of %s was taken over before it was released", lease.sync)
 
     def claim(self, lease: Lease, targets: Sequence[TableName]) -> None:
+        self._held(lease)
         for target in targets:
-            if not self._store.append(_claim_name(target), 0, {"kind": "claim", "sync": lease.sync}):
+            if not self._store.append(self._claim_name(target), 0, {"kind": "claim", "sync": lease.sync}):
                 owner = self._owner(target)
                 if owner != lease.sync:
                     what = f"belongs to the sync {owner}"
@@ -76,14 +85,14 @@ class WriteAheadLedger:
         return {target: owner for target, owner in found.items() if owner is not None}
 
     def _owner(self, target: TableName) -> str | None:
-        records = self._store.records(_claim_name(target))
+        records = self._store.records(self._claim_name(target))
         return str(records[0][1]["sync"]) if records else None
 
     def last(self, sync: str) -> Mapping[TableName, Entry]:
         return dict(self._state(sync).entries)
 
     def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
-        if self._state(lease.sync).intent is not None:
+        if self._held(lease).intent is not None:
             raise AssertionError("entries outside the open intent would close it")
         self.append(lease, entries_record(entries, self._store.now()))
 
@@ -106,10 +115,7 @@ class WriteAheadLedger:
         """Append under the lease; the record's number. LeaseLost if the lease's fence was passed."""
         with self._lock:
             while True:
-                state = self._state(lease.sync)
-                if state.fence != lease.fence:
-                    what = f"{state.owner or 'another run'} took over {lease.sync} (fence {state.fence}, ours is {lease.fence})"
-                    raise LeaseLost(what, connection=self._connection)
+                state = self._held(lease)
                 if self._store.append(lease.sync, state.count, record):
                     return state.count
 
@@ -140,6 +146,14 @@ class WriteAheadLedger:
             sweep(self._transactions, state.opened)
             self.close(lease)
 
+    def _held(self, lease: Lease) -> State:
+        """What the log says, as long as the lease is ours."""
+        state = self._state(lease.sync)
+        if state.fence != lease.fence:
+            what = f"{state.owner or 'another run'} took over {lease.sync} (fence {state.fence}, ours is {lease.fence})"
+            raise LeaseLost(what, connection=self._connection)
+        return state
+
     def _state(self, sync: str) -> State:
         with self._lock:
             state = self._states.setdefault(sync, State())
@@ -153,6 +167,5 @@ class WriteAheadLedger:
         settled = self._settled.get(lease.sync)
         return record if settled is None else {**record, "settled": settled}
 
-
-def _claim_name(target: TableName) -> str:
-    return f"table:{target}"
+    def _claim_name(self, target: TableName) -> str:
+        return f"table:{self._full(target)}"

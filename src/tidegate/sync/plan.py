@@ -264,7 +264,7 @@ def refusals(target: Target, capabilities: Capabilities, connection: str) -> Ite
             reason = capabilities.refusals.get(f"{name}={value}") or capabilities.refusals.get(name) or "the target can't do it"
             yield ConfigError(f"{name}={value!r}: {reason}", connection=connection, table=target.table, setting=name)
     names = target.schema.names
-    if options.write_mode != "append" and not target.key:
+    if options.write_mode == "upsert" and not target.key:
         what = "the table has no primary key and no unique key without NULLs, by which rows could be merged: name one, or append"
         yield SchemaError(what, table=target.schema.table, setting="key=[...] or write_mode='append'")
     for setting, columns in (("columns", options.columns or ()), ("version_column", (options.version_column,))):

@@ -20,7 +20,7 @@ from tidegate.errors import SchemaError
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import refusals
-from tidegate.sync.protocols import Entry, Lease, Sink, resolve
+from tidegate.sync.protocols import Entry, Intent, Lease, Sink, Window, resolve
 from tidegate.sync.results import WriteResult
 from tidegate.sync.retry import retrying
 from tidegate.sync.rows import Rows, batches, replayable
@@ -145,11 +145,15 @@ class _Writer:
             if ledger.last(name):
                 return WriteResult()
             done = SplitsPosition("append", frozenset({idempotency_key}))
-            return self._load(lease, (Entry(name, self.table, self.table, done),))
+            # What a call that was cut off had announced: some of it may be in.
+            intent = next(iter(ledger.intents(lease)), None)
+            return self._load(lease, (Entry(name, self.table, self.table, done),), Window({}, done), intent)
         finally:
             ledger.release(lease)
 
-    def _load(self, lease: Lease | None, entries: Sequence[Entry]) -> WriteResult:
+    def _load(
+        self, lease: Lease | None, entries: Sequence[Entry], window: Window | None = None, intent: Intent | None = None
+    ) -> WriteResult:
         result = WriteResult()
         any_case = self.sink.capabilities.ignores_case
         changes = batches(self.rows, self.table, self.key, self.existing, self.kinds, self.options.batch_rows or 100_000, any_case)
@@ -159,7 +163,7 @@ class _Writer:
                 return result
             first = _nothing(self.existing)
         target = self._target(first.schema)
-        load = self.sink.begin([target], lease)
+        load = self.sink.begin([target], lease, window, intent)
         try:
             result += load.write(target, first)
             for batch in changes:

@@ -102,7 +102,9 @@ class Box:
         """The state of each label of the database but the ledger's own."""
         found = self.server.control("GET", "/labels")
         return {
-            item["label"]: item["state"] for item in found if item["database"] == self.server.database and "-log-" not in item["label"]
+            item["label"]: item["state"]
+            for item in found
+            if item["database"] == self.server.database and "-log-" not in item["label"]
         }
 
 

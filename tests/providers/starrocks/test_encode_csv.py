@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.providers.starrocks.wire import csv_rows, expected, read, tables
+from tests.scale import examples
 from tidegate.errors import ConfigError
 from tidegate.providers.starrocks.catalog import CatalogTable
 from tidegate.providers.starrocks.check import refused
@@ -35,7 +36,7 @@ FORMATS = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(tables(), st.sampled_from(FORMATS), st.booleans())
 def test_every_row_that_isnt_refused_comes_back(made: tuple[pa.Table, CatalogTable], format: Format, with_ops: bool) -> None:
     rows, table = made

@@ -11,7 +11,7 @@ import pytest
 from tests.providers.starrocks.conftest import FIRST, SCHEMA, SOURCE, Box, at, entry, inserts, people, rows
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PreflightError, SyncBusy
+from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PreflightError, SyncBusy, Unavailable
 from tidegate.providers.starrocks.logstore import StarrocksLog
 from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.protocols import Entry
@@ -147,7 +147,11 @@ def test_an_append_that_nobody_answers_is_unresolved_and_the_next_one_knows(
     lease = ledger.acquire("s", "me", 60)
     real = log._metadata.session.rows
     box.server.fault("lost_reply", on="stream_load", at="be", label="tidegate-log-")
-    monkeypatch.setattr(log._metadata.session, "rows", lambda question, *args, **more: [] if "`token`" in question else real(question, *args, **more))
+    monkeypatch.setattr(
+        log._metadata.session,
+        "rows",
+        lambda question, *args, **more: [] if "`token`" in question else real(question, *args, **more),
+    )
     with pytest.raises(LoadUnresolved, match="can't be read yet"):
         ledger.record(lease, [entry(10)])
     monkeypatch.undo()
@@ -189,7 +193,9 @@ def test_only_what_is_new_is_read_and_a_takeover_reads_from_the_last_checkpoint(
     read: list[int] = []
     log = log_of(fresh.ledger)
     real: Any = log.records
-    monkeypatch.setattr(log, "records", lambda name, since=None: [read.append(number) or (number, it) for number, it in real(name, since)])
+    monkeypatch.setattr(
+        log, "records", lambda name, since=None: [read.append(number) or (number, it) for number, it in real(name, since)]
+    )
     assert fresh.ledger.last("s")[SOURCE].position == at(14)
     assert read == [6], "the record of the lease, which holds the state"
     fresh.ledger.last("s")
@@ -246,9 +252,8 @@ def test_a_zombie_can_neither_commit_nor_record_nor_claim(
     load = box.begin(target, lease=zombie)
     load.write(target, inserts(FIRST, "id"))
     lease = other.acquire("s", "me", 60)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost if version == "V1" else Unavailable):  # whose transaction the takeover rolled back
         load.write(target, inserts(people((3, "cid")), "id"))
-        load.commit([entry(10)])
     load.abort()
     assert rows(box) == ([(1, "ann"), (2, "bob")] if version == "V1" else [])
     assert mine.last("s") == {}
@@ -256,10 +261,7 @@ def test_a_zombie_can_neither_commit_nor_record_nor_claim(
         mine.record(zombie, [entry(10)])
     with pytest.raises(LeaseLost):
         mine.claim(zombie, [TARGET])
-    other.intents(lease)
-    if version == "AUTO":
-        other.record(lease, [entry(20)])
-        assert mine.last("s")[SOURCE].position == at(20)
+    assert len(other.intents(lease)) == (1 if version == "V1" else 0)
 
 
 def test_release_writes_down_what_was_settled(box: Box, ledger: WriteAheadLedger) -> None:

@@ -151,7 +151,7 @@ def test_keys_of_every_type_that_a_key_may_have_are_found(box: Box) -> None:
     table = pa.table(
         {
             "n": pa.array([2**64 - 1, 0], pa.uint64()),
-            "s": pa.array(["it's \\ \"x\"", "ü%s"], pa.string()),
+            "s": pa.array(['it\'s \\ "x"', "ü%s"], pa.string()),
             "d": pa.array([datetime.date(2026, 1, 2)] * 2, pa.date32()),
             "w": pa.array([datetime.datetime(2026, 1, 2, 3, 4, 5, 600), datetime.datetime(1, 1, 1)], pa.timestamp("us")),
             "b": pa.array([True, False]),

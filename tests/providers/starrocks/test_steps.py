@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model import Change, Model
+from tests.scale import examples
 from tests.strategies import KEY, SCHEMA, batch_of, changes, cut, rules
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
@@ -124,7 +125,7 @@ def _table(rule: Rules, *, more: bool) -> CatalogTable:
     return CatalogTable(TableName("ods", "t"), "PRIMARY_KEYS", (*COLUMNS, *own, *((MORE,) if more else ())), KEY)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(data=st.data(), rule=rules(), partial=st.booleans(), more=st.booleans())
 def test_loads_cut_anywhere_leave_what_the_changes_one_by_one_leave(
     data: st.DataObject, rule: Rules, partial: bool, more: bool
@@ -154,7 +155,7 @@ def _versioned(change: Change) -> Change:
     return Change(solid(change.before), solid(change.after))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(log=st.lists(changes(partial=False), max_size=14))
 def test_a_batch_of_whole_rows_is_one_load(log: list[Change]) -> None:
     paper = Paper(_table(Rules(), more=False))

@@ -106,7 +106,7 @@ class StarrocksSink:
             self._values["label_prefix"],
             self._values["replication_num"],
         )
-        return WriteAheadLedger(log, self._name, self._prepared)
+        return WriteAheadLedger(log, self._name, self._prepared, self.metadata.full)
 
     @cached_property
     def _prepared(self) -> Prepared:

@@ -20,7 +20,7 @@ from tidegate.changes.batch import TableEvent, TableEventKind
 from tidegate.changes.position import BinlogPosition
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
-from tidegate.errors import EventRefused, LeaseLost, PermanentError, PositionLost, SyncBusy, TidegateError
+from tidegate.errors import EventRefused, LeaseLost, LoadUnresolved, PermanentError, PositionLost, SyncBusy, TidegateError
 from tidegate.sync.mapping import Sync, TableMapping
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import plan
@@ -358,17 +358,40 @@ def test_an_upsert_whose_label_was_forgotten_is_sent_again() -> None:
     assert sink.tables.models[TableName("ods", "orders")].rows == source.state(ORDERS)
 
 
-def test_a_window_that_reads_differently_after_a_crash_stops_the_run() -> None:
+APPEND = WriteOptions(write_mode="append", op_column="op", batch_rows=2)
+
+
+def test_a_log_that_reads_differently_after_a_crash_stops_the_run() -> None:
+    sync, source, sink = _killed_between_send_and_record(APPEND)
+    source.log[1] = _log("a", "another history")[1]
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="reads differently now"):
+            run(sync, source, sink, owner="scheduler")
+
+
+def test_rows_with_keys_that_read_differently_after_a_crash_are_read_anew() -> None:
     sync, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
-    source.log[0] = _log("another history")[0]
-    with pytest.raises(PermanentError, match="reads differently now"):
+    source.log[1] = _log("a", "another history")[1]
+    with pytest.raises(LoadUnresolved, match=r"reads differently now.*read anew"):
         run(sync, source, sink, owner="scheduler")
+    run(sync, source, sink, owner="scheduler")
+    assert sink.tables.models[TableName("ods", "orders")].rows == source.state(ORDERS)
 
 
-def test_options_changed_while_an_intent_is_open_stop_the_run() -> None:
+def test_options_changed_while_the_intent_of_a_log_is_open_stop_the_run() -> None:
+    _, source, sink = _killed_between_send_and_record(APPEND)
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="written under other options"):
+            run(sync_of(APPEND.override({"delete_mode": "ignore"}), ORDERS), source, sink, owner="scheduler")
+
+
+def test_options_changed_while_an_intent_of_rows_with_keys_is_open_close_it() -> None:
     _, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
-    with pytest.raises(PermanentError, match="written under other options"):
-        run(sync_of(WriteOptions(conflict_mode="ignore"), ORDERS), source, sink, owner="scheduler")
+    sync = sync_of(WriteOptions(ignore_nulls=True), ORDERS)
+    with pytest.raises(LoadUnresolved, match="written under other options"):
+        run(sync, source, sink, owner="scheduler")
+    run(sync, source, sink, owner="scheduler")
+    assert sink.ledger.last("shop")[ORDERS].position == source.position(2)
 
 
 @pytest.mark.parametrize(

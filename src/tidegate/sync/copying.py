@@ -106,7 +106,7 @@ class Copier:
         If the rows to come fit it, it is copied row by row; else the next pass says what stands in the way."""
         if not shadow_fits(target, self._sink):
             in_place = self._sink.inspect(target)
-            if not in_place.problems and not in_place.needs_consistent:
+            if not in_place.problems and not in_place.needs_consistent and self._sink.capabilities.transactional:
                 return "replace"
         return "shadow"
 

@@ -71,6 +71,10 @@ def copy_anew(target: Target, capabilities: Capabilities) -> Copy | None:
     mirror = (options.write_mode, options.conflict_mode, options.delete_mode) == ("upsert", "upsert", "apply")
     if capabilities.shadow and mirror and not options.version_column and not options.ignore_nulls:
         return "shadow"
+    if not capabilities.transactional and capabilities.shadow:
+        # Without transactions no row can be told to be one that the copy didn't bring. Rows that a new copy would not make again
+        # (kept by soft, ignore or an older version) stay, and so do those that the source has lost.
+        return "merge"
     if "replace" not in capabilities.options.get("initial", get_args(Initial)):
         return None
     return "merge" if options.delete_mode == "ignore" else "replace"

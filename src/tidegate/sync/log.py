@@ -7,7 +7,7 @@ further back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -46,11 +46,13 @@ class LogStore(Protocol):
 class Step:
     """Something that becomes true when a window is decided: what was loaded under a label, or a statement.
 
-    ``keyed``: its rows can be loaded again without harm. ``action`` is the statement in the target's words, None for a load.
-    ``proof`` is by what rows of the load can be found in the table, where the label is forgotten.
+    ``tables`` are the target's, ``sources`` whose rows go there. ``keyed``: its rows can be loaded again without harm. ``action``
+    is the statement in the target's words, None for a load. ``proof`` is by what rows of the load can be found in the table, where the
+    label is forgotten.
     """
 
     tables: tuple[TableName, ...]
+    sources: tuple[TableName, ...]
     label: str = ""
     keyed: bool = True
     action: Mapping[str, Any] | None = None
@@ -59,6 +61,7 @@ class Step:
     def to_json(self) -> dict[str, Any]:
         return {
             "tables": [table_json(table) for table in self.tables],
+            "sources": [table_json(table) for table in self.sources],
             "label": self.label,
             "keyed": self.keyed,
             "action": None if self.action is None else dict(self.action),
@@ -68,7 +71,8 @@ class Step:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Step:
         tables = tuple(TableName(*table) for table in value["tables"])
-        return cls(tables, value["label"], value["keyed"], value["action"], value["proof"])
+        sources = tuple(TableName(*table) for table in value["sources"])
+        return cls(tables, sources, value["label"], value["keyed"], value["action"], value["proof"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class State:
             case "entries":
                 self._enter(number, record)
             case "undone":
-                self._undo([TableName(*table) for table in record["tables"]])
+                self._undo({TableName(*table) for table in record["sources"]})
             case kind:
                 raise ConfigError(f"a ledger record of the unknown kind {kind!r}: it was written by a newer tidegate")
 
@@ -135,11 +139,11 @@ class State:
             schema = entry.schema or (known.schema if known is not None else None)
             self.entries[entry.table] = replace(entry, schema=schema)
 
-    def _undo(self, targets: Sequence[TableName]) -> None:
-        """What was decided for these target tables didn't happen: they stand where they stood before."""
+    def _undo(self, sources: Set[TableName]) -> None:
+        """What was decided for these tables didn't happen: they stand where they stood before."""
         assert self.decided is not None
         for table, entry in self.decided.before.items():
-            if self.entries[table].target not in targets:
+            if table not in sources:
                 continue
             if entry is None:
                 del self.entries[table]
@@ -227,6 +231,7 @@ def intent_record(intent: Intent) -> Record:
         "unknown": [table_json(table) for table in intent.window.unknown],
         "limits": [intent.limits.rows, intent.limits.bytes],
         "encoder": intent.encoder,
+        "keyed": intent.keyed,
     }
 
 
@@ -236,7 +241,7 @@ def intent_from(record: Record) -> Intent:
     schemas = [TableSchema.from_json(schema) for schema in record.get("schemas", ())]
     unknown = frozenset(TableName(*table) for table in record.get("unknown", ()))
     window = Window(after, until, {schema.table: schema for schema in schemas}, unknown)
-    return Intent(record["id"], record["sync"], window, Limits(*record["limits"]), record["encoder"])
+    return Intent(record["id"], record["sync"], window, Limits(*record["limits"]), record["encoder"], keyed=record["keyed"])
 
 
 def chunk_record(chunk: ChunkRecord) -> Record:

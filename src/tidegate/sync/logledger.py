@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, LeaseLost, SyncBusy
+from tidegate.errors import ConfigError, LeaseLost, PermanentError, SyncBusy
 from tidegate.sync.log import LogStore, Record, State, entries_record
 from tidegate.sync.protocols import Entry, Intent, Lease
 from tidegate.sync.twophase import Transactions, settle, sweep
@@ -21,8 +21,8 @@ class WriteAheadLedger:
     """A Ledger over a log that only grows. Safe to share with the heartbeat's thread.
 
     ``transactions``: the target's own, where it has some that are prepared and then committed. What a run decided and didn't get
-    to commit is settled when the lease is taken, and before each attempt of a run. ``full``: the whole name of a target table, which
-    may be written in several ways.
+    to commit is settled when the lease is taken, and before each attempt of a run. ``full``: the whole name of a target table,
+    which may be written in several ways.
     """
 
     def __init__(
@@ -92,8 +92,11 @@ class WriteAheadLedger:
         return dict(self._state(sync).entries)
 
     def record(self, lease: Lease, entries: Sequence[Entry]) -> None:
-        if self._held(lease).intent is not None:
-            raise AssertionError("entries outside the open intent would close it")
+        intent = self._held(lease).intent
+        if intent is not None and not intent.keyed:
+            what = f"the loads of the intent {intent.id} have to be gone on with first: their rows would be there twice"
+            raise PermanentError(what, connection=self._connection, setting="tidegate run")
+        # What a run announced and didn't finish is closed by these entries: it is read anew, which does no harm to rows with keys.
         self.append(lease, entries_record(entries, self._store.now()))
 
     def intents(self, lease: Lease) -> Sequence[Intent]:
@@ -139,7 +142,7 @@ class WriteAheadLedger:
             number = state.decided.number
             if undone := settle(self._transactions, state.decided, self._connection):
                 log.warning("loads of %s were decided and lost; they are done again: %s", lease.sync, ", ".join(map(str, undone)))
-                self.append(lease, {"kind": "undone", "tables": [[table.schema, table.name] for table in undone]})
+                self.append(lease, {"kind": "undone", "sources": [[table.schema, table.name] for table in undone]})
             else:
                 self.taken(lease, number)
         if state.opened is not None:

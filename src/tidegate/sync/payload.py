@@ -14,8 +14,8 @@ class Payload:
     """Rows of one table, to be loaded at once. The same batch under the same options gives the same bytes.
 
     ``settings`` is how the target is to read them; rows of different settings can't be in one load. ``keyed``: loading them again
-    does no harm. ``proof``: by what the rows can be found in the table, None if by nothing. ``asks``: which of the rows go is decided
-    when they are sent, by what the table holds then; it may be none.
+    does no harm. ``proof``: by what the rows can be found in the table, None if by nothing. ``asks``: which of the rows go is
+    decided when they are sent, by what the table holds then; it may be none.
     """
 
     body: Sequence[bytes]

@@ -207,6 +207,8 @@ class Intent:
     encoder: str
     """Hash of the options and the encoding: another one cannot repeat the same bytes."""
     chunks: tuple[ChunkRecord, ...] = ()
+    keyed: bool = True
+    """Whether its rows can be loaded again without harm."""
 
 
 class Ledger(Protocol):

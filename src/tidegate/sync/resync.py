@@ -8,7 +8,7 @@ from dataclasses import replace
 from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError
-from tidegate.sync.follow import shadow_fits
+from tidegate.sync.follow import copy_anew, shadow_fits
 from tidegate.sync.lease import LEASE_SECONDS
 from tidegate.sync.mapping import Sync, Target
 from tidegate.sync.plan import needs_consistent, turned_to_text
@@ -56,6 +56,8 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
                 raise ConfigError(what, connection=sink.name, table=target.table)
             # Under delete_mode='ignore' rows that the source no longer has are there to stay.
             copy: Copy = "merge" if target.options.delete_mode == "ignore" else "replace"
+            if not sink.capabilities.transactional:
+                copy = copy_anew(target, sink.capabilities) or copy
             if table in outgrown:
                 copy = "shadow"
             entries.append(Entry(sync.name, table, target.table, position, copy=copy, schema=target.schema))

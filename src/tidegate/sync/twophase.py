@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 Standing = Literal["open", "prepared", "done", "absent", "unknown"]
 """A transaction is open; prepared; committed; given up; or the target doesn't know the label, any more or at all."""
+_UNKNOWN = 3
+"""Labels in a row; one alone may be of a transaction that was given up long ago, and is forgotten."""
 Action = Mapping[str, Any]
 """A statement of the target's, in its own words, JSON-able. Doing it twice in a row does no harm."""
 
@@ -86,6 +88,7 @@ class Transactions(Protocol):
 class _Open:
     label: str
     settings: dict[TableName, Mapping[str, str]] = field(default_factory=dict)
+    sources: set[TableName] = field(default_factory=set)
     keyed: bool = True
     proof: Mapping[str, Any] | None = None
 
@@ -112,7 +115,7 @@ class TwoPhaseLoad:
     def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
         result = WriteResult()
         for payload in self._transactions.encode(target, batch, copy):
-            into = self._transaction(target.table, payload.settings)
+            into = self._transaction(target, payload.settings)
             result += self._transactions.send(into.label, target, payload)
             into.keyed &= payload.keyed
             into.proof = payload.proof
@@ -123,15 +126,15 @@ class TwoPhaseLoad:
         raise AssertionError(f"{target.table}: a copy that replaces goes into a shadow here")
 
     def truncate(self, target: Target) -> WriteResult:
-        self._act(target.table, self._transactions.truncation(target))
+        self._act(target, self._transactions.truncation(target))
         return WriteResult(deleted=None)
 
     def fill(self, target: Target, column: Column, value: pa.Scalar | None) -> WriteResult:
-        self._act(target.table, self._transactions.filling(target, column, value))
+        self._act(target, self._transactions.filling(target, column, value))
         return WriteResult(updated=None)
 
     def swap(self, target: Target, shadow: Target) -> None:
-        self._act(shadow.table, self._transactions.swapping(target, shadow))
+        self._act(shadow, self._transactions.swapping(target, shadow))
 
     def commit(self, entries: Sequence[Entry]) -> None:
         steps = tuple(self._step(step) for step in self._steps)
@@ -146,6 +149,9 @@ class TwoPhaseLoad:
             if step.action is None:
                 self._transactions.commit(step.label, step.tables)
             else:
+                # Nothing in the target keeps a zombie's statement out: the fence is looked at once more.
+                if self._ledger is not None and self._lease is not None:
+                    self._ledger.renew(self._lease)
                 self._transactions.act(step.action)
         if self._ledger is not None and self._lease is not None and number is not None:
             self._ledger.taken(self._lease, number)
@@ -161,8 +167,9 @@ class TwoPhaseLoad:
                 except (TransientError, PermanentError) as error:
                     log.warning("the load %s was not rolled back and ends by its time-out: %s", step.label, error)
 
-    def _transaction(self, table: TableName, settings: Mapping[str, str]) -> _Open:
+    def _transaction(self, target: Target, settings: Mapping[str, str]) -> _Open:
         """The one that takes rows of the table under these settings: all of one table's are loaded under the same."""
+        table = target.table
         group: object = table.schema if self._transactions.spans_tables else table
         current = self._current.get(group)
         if current is None or current.settings.get(table, settings) != settings:
@@ -174,25 +181,31 @@ class TwoPhaseLoad:
             current = self._current[group] = _Open(label)
             self._steps.append(current)
             current.settings[table] = settings  # before it begins: if that fails, abort knows where
+            current.sources.add(target.schema.table)
             self._transactions.begin(label, table)
         current.settings.setdefault(table, settings)
+        current.sources.add(target.schema.table)
         return current
 
-    def _act(self, table: TableName, action: Action | None) -> None:
+    def _act(self, target: Target, action: Action | None) -> None:
         if action is not None:
             self._current.clear()  # what comes after it must not be committed before it
-            self._steps.append(Step((table,), action=action))
+            self._steps.append(Step((target.table,), (target.schema.table,), action=action))
 
     @staticmethod
     def _step(step: _Open | Step) -> Step:
         if isinstance(step, Step):
             return step
-        return Step(tuple(step.settings), step.label, step.keyed, None, step.proof)
+        return Step(tuple(step.settings), tuple(sorted(step.sources)), step.label, step.keyed, None, step.proof)
 
 
 def settle(transactions: Transactions, decision: Decision, connection: str) -> list[TableName]:
-    """Take the steps of a decision that weren't taken. Returns the target tables for which it can't be: they stand where they stood
-    before. PermanentError if neither is known."""
+    """Take the steps of a decision that weren't taken. Returns the source tables for which it can't be: they stand where they stood
+    before. PermanentError if neither is known.
+
+    A transaction that is open has all of its rows, since the decision came after them: where the target knows no prepare, it is
+    committed like a prepared one.
+    """
     standing = [transactions.outcome(step.label, step.tables[0]) if step.action is None else None for step in decision.steps]
     taken = max((at for at, found in enumerate(standing) if found == "done"), default=-1)
     lost: list[Step] = []
@@ -205,13 +218,13 @@ def settle(transactions: Transactions, decision: Decision, connection: str) -> l
             lost.append(step)
         elif step.action is not None:
             transactions.act(step.action)
-        elif found == "prepared":
+        elif found == "prepared" or (found == "open" and transactions.spans_tables):
             transactions.commit(step.label, step.tables)
         elif not _is_in(transactions, step, found, connection):
             lost.append(step)
-    undone = list(dict.fromkeys(table for step in lost for table in step.tables))
+    undone = list(dict.fromkeys(table for step in lost for table in step.sources))
     for step, found in zip(decision.steps, standing, strict=True):
-        if found == "done" and not step.keyed and set(step.tables) & set(undone):
+        if found == "done" and not step.keyed and set(step.sources) & set(undone):
             what = f"of the window's loads {step.label} is in and a later one was given up, so neither all of it nor nothing is"
             raise PermanentError(what, connection=connection, table=step.tables[0], setting="a new copy of the table")
     return undone
@@ -230,15 +243,14 @@ def _is_in(transactions: Transactions, step: Step, found: Standing | None, conne
 
 
 def sweep(transactions: Transactions, where: Mapping[str, Any]) -> None:
-    """Roll back what a run opened and didn't decide. Labels are given in order, so the first unknown one ends them."""
+    """Roll back what a run opened and didn't decide. Labels are given in order, so where several are unknown there are no more."""
     tables = [TableName(*table) for table in where["tables"]]
-    number = 0
-    while True:
+    number = unknown = 0
+    while unknown < _UNKNOWN:
         label = transactions.label(where["id"], number)
         found = {table: transactions.outcome(label, table) for table in tables}
         for table, standing in found.items():
             if standing in ("open", "prepared"):
                 transactions.rollback(label, [table])
-        if all(standing == "unknown" for standing in found.values()):
-            return
+        unknown = unknown + 1 if all(standing == "unknown" for standing in found.values()) else 0
         number += 1

@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.schema import Column, TableName
-from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, RowRefused, TransientError
-from tidegate.sync.log import Record, chunk_record, entries_record, intent_record
+from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, RowRefused, TidegateError, TransientError
+from tidegate.sync.log import Record, Step, chunk_record, entries_record, intent_record
 from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
@@ -88,11 +88,13 @@ class WriteAheadLoad:
         self._number = 0
         self.refused = 0
         """Loads that the target refused for their rows."""
+        self._swaps: list[Step] = []
         self._intent = intent
+        self._keyed = all(target.options.write_mode != "append" for target in targets)
         self._encoder = transport.encoder(targets)
         if intent is not None and intent.encoder != self._encoder:
             what = f"the open intent {intent.id} was written under other options, so its chunks can't be told from new ones"
-            raise PermanentError(what, connection=connection, setting="the write options of the run that stopped")
+            raise self._outdated(what, None, "the write options of the run that stopped")
 
     def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
         result = WriteResult()
@@ -137,7 +139,9 @@ class WriteAheadLoad:
         return WriteResult(updated=None)
 
     def swap(self, target: Target, shadow: Target) -> None:
-        self._act(shadow, self._transport.swapping(target, shadow))
+        # Not before the ledger says that the copy is complete: done again, it would put the old table back.
+        action = self._transport.swapping(target, shadow)
+        self._swaps.append(Step((shadow.table,), (target.schema.table,), action=action))
 
     def _act(self, target: Target, action: Action | None) -> None:
         """A statement at its place among the chunks: done again only if nothing was announced after it."""
@@ -146,14 +150,34 @@ class WriteAheadLoad:
         checksum = hashlib.sha256(repr(sorted(action.items())).encode()).hexdigest()
         self._next(target.schema.table, 0, checksum)
         if self._number == len(self._chunks()):
+            self._check_fence()
             self._transport.act(action)
 
     def commit(self, entries: Sequence[Entry]) -> None:
         if self._number < len(self._chunks()):
             what = f"the window had {len(self._chunks())} chunks when it was announced and has {self._number} now"
-            raise PermanentError(what, connection=self._connection)
+            raise self._outdated(what, None, "a new copy of the table")
+        number = -1
         if self._ledger is not None and self._lease is not None:
-            self._ledger.append(self._lease, entries_record(entries, self._ledger.now()))
+            number = self._ledger.append(self._lease, entries_record(entries, self._ledger.now(), self._swaps))
+        for step in self._swaps:
+            assert step.action is not None
+            self._check_fence()
+            self._transport.act(step.action)
+        if self._swaps and self._ledger is not None and self._lease is not None:
+            self._ledger.taken(self._lease, number)
+
+    def _check_fence(self) -> None:
+        """Nothing in the target keeps a zombie's statement out, so the fence is looked at once more."""
+        if self._ledger is not None and self._lease is not None:
+            self._ledger.renew(self._lease)
+
+    def _outdated(self, what: str, table: TableName | None, setting: str) -> TidegateError:
+        """The open intent can't be gone on with. Rows that are merged by key are read and sent anew, which does no harm."""
+        if self._ledger is None or self._lease is None or self._intent is None or not self._intent.keyed:
+            return PermanentError(what, connection=self._connection, table=table, setting=setting)
+        self._ledger.close(self._lease)
+        return LoadUnresolved(f"{what}; its window is read anew", connection=self._connection, table=table, setting="max_retries")
 
     def abort(self) -> None:
         """The intent stays open: the next attempt settles it."""
@@ -171,13 +195,13 @@ class WriteAheadLoad:
         announced = chunks[number]
         if announced.checksum != checksum or announced.table != table:
             what = f"chunk {announced.number} of the open intent reads differently now: {announced.rows} rows then, {rows} now"
-            raise PermanentError(what, connection=self._connection, table=table, setting="a new copy of the table")
+            raise self._outdated(what, table, "a new copy of the table")
         return announced
 
     def _announce(self, table: TableName, rows: int, checksum: str) -> None:
         sync = self._lease.sync if self._lease is not None else ""
         if self._intent is None:
-            self._intent = Intent(uuid.uuid4().hex, sync, self._window, self._limits, self._encoder)
+            self._intent = Intent(uuid.uuid4().hex, sync, self._window, self._limits, self._encoder, keyed=self._keyed)
             self._record(intent_record(self._intent))
         number = len(self._intent.chunks)
         digest = hashlib.sha256(f"{self._intent.id} {table} {number}".encode()).hexdigest()

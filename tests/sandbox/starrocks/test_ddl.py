@@ -56,6 +56,11 @@ def test_a_table_like_another_is_empty_and_shown_as_that_one(front: Front) -> No
     shown = front.rows("SHOW CREATE TABLE model")[0][1]
     assert front.rows("SHOW CREATE TABLE copied")[0][1] == shown.replace("`model`", "`copied`")
     assert front.rows("SELECT * FROM copied") == []
+    ids = "SELECT TABLE_NAME, TABLE_ID FROM information_schema.tables_config WHERE TABLE_NAME IN ('model', 'copied')"
+    before = dict(front.rows(ids))
+    front.count("ALTER TABLE model SWAP WITH copied")
+    assert dict(front.rows(ids)) == {"model": before["copied"], "copied": before["model"]}
+    assert before["copied"] != before["model"]
     assert front.refusal("CREATE TABLE copied LIKE model")[0] == 1050
     front.count("CREATE TABLE IF NOT EXISTS copied LIKE nowhere")
     assert "Unknown table" in front.refusal("CREATE TABLE other LIKE nowhere")[1]

@@ -53,8 +53,10 @@ class StarrocksLog:
         if self._metadata.table(self._table) is not None:
             return
         try:
-            for statement in self.ddl()[:2]:
-                self._metadata.session.run(statement, table=self.table)
+            create_database, create_table = self.ddl()[:2]
+            if not self._metadata.database_exists(self.table.schema):
+                self._metadata.session.run(create_database, table=self.table)
+            self._metadata.session.run(create_table, table=self.table)
         except Denied as error:
             what = "the account may not create the ledger; have these run:\n" + ";\n".join(self.ddl())
             raise PreflightError(what, connection=self._metadata.name, table=self.table, setting="ledger_database") from error
@@ -77,6 +79,8 @@ class StarrocksLog:
         return found.replace(tzinfo=UTC)
 
     def append(self, name: str, number: int, record: Record) -> bool:
+        if self._token(name, number) is not None:
+            return False  # the number's label may be forgotten by now, the row is there
         token = uuid.uuid4().hex
         row = self._row(name, number, record, token)
         headers = {"format": "json", "columns": _COLUMNS.replace(" ", ""), "strict_mode": "true"}
@@ -98,14 +102,17 @@ class StarrocksLog:
     def _owner(self, name: str, number: int, label: str) -> str:
         """Who took the number, once that can be seen."""
         self._loader.settled(self.table.schema, label, running=("PREPARE", "COMMITTED"))
-        question = f"SELECT `token` FROM {sql.table(self.table)} WHERE `id` = %s AND `number` = %s"
         for attempt in range(20):
-            rows = self._metadata.session.rows(question, (_id(name), number), table=self.table)
-            if rows:
-                return str(rows[0][0])
+            if (token := self._token(name, number)) is not None:
+                return token
             self._pause(min(0.05 * 2**attempt, 2.0))  # a frontend that follows lags behind
         what = f"record {number} of {name} was loaded and can't be read yet"
         raise LoadUnresolved(what, connection=self._metadata.name, table=self.table)
+
+    def _token(self, name: str, number: int) -> str | None:
+        question = f"SELECT `token` FROM {sql.table(self.table)} WHERE `id` = %s AND `number` = %s"
+        rows = self._metadata.session.rows(question, (_id(name), number), table=self.table)
+        return str(rows[0][0]) if rows else None
 
     def records(self, name: str, since: int | None = None) -> Sequence[tuple[int, Record]]:
         try:

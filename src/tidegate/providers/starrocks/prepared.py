@@ -21,6 +21,8 @@ from tidegate.sync.twophase import Standing
 
 PIECE_BYTES = 16 * 1024 * 1024
 """Of Arrow that are encoded and sent at a time: a transaction takes any number of loads, so a chunk needn't be encoded whole."""
+WINDOW_SECONDS = 86_400
+"""For which a transaction may be open: the copy of a table whose rows can't be told apart is one."""
 _BEGINS = 4
 _STANDING: Mapping[str, Standing] = {
     "UNKNOWN": "unknown",
@@ -50,8 +52,10 @@ class Prepared(Statements):
         table = self._metadata.full(table)
         self._backoff.wait(table)
         name = None if self.spans_tables else table.name
-        # While other loads are brought, this one waits: only its own time-out is to end it.
-        idle = {"idle_transaction_timeout": str(self._values["load_timeout"])}
+        # It lives as long as its window is read, and waits while other tables' rows are brought. One that a dead run leaves open is
+        # rolled back by the next run, so a long time costs nothing.
+        seconds = str(max(self._values["load_timeout"], WINDOW_SECONDS))
+        idle = {"timeout": seconds, "idle_transaction_timeout": seconds}
         for attempt in range(_BEGINS):
             try:
                 self._streamload.begin(label, table.schema, name, multi=self.spans_tables, headers=idle)

@@ -152,6 +152,8 @@ class StarrocksSink:
         self._encoder.forget(target.table)
         if isinstance(target, ShadowTarget):
             return inspect_shadow(target, self.metadata)
+        if target.options.write_mode == "overwrite" and not target.key:
+            target = replace(target, options=target.options.override({"write_mode": "append"}))
         found = inspect(target, self.metadata, connection_properties(self._values) | checked(target.options.properties or {}))
         problems = [*found.problems, *self._interface(target)]
         return replace(found, problems=tuple(problems), strategy=f"{found.strategy}; {self._way(target)}")

@@ -19,7 +19,8 @@ import pyarrow as pa
 from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, ChangeBatch, RowKind
 from tidegate.changes.fold import fold, key_codes
 from tidegate.errors import EventRefused
-from tidegate.providers.starrocks.catalog import CatalogTable
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
+from tidegate.providers.starrocks.texts import base
 from tidegate.sync.mapping import Target
 
 Ask = Literal["new", "strict", "update", "existing", "mark", "unmark"]
@@ -173,7 +174,7 @@ class _Merge:
                 arrays.append(keys.column(column.name))
                 continue
             there = self.table.column(column.name)
-            value = None if there is None or there.nullable else _neutral(column.type)
+            value = None if there is None or there.nullable else _neutral(column.type, there)
             arrays.append(pa.chunked_array([_repeated(value, keys.num_rows, column.type)]))
         return pa.table(arrays, names=list(self.batch.schema.names))
 
@@ -214,10 +215,12 @@ def _groups(rows: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
         yield rows.select(wanted).filter(pa.array(inverse.reshape(-1) == at))
 
 
-def _neutral(kind: pa.DataType) -> object:
-    """A value of the type that any column of it takes."""
+def _neutral(kind: pa.DataType, there: CatalogColumn) -> object:
+    """A value of the type that the column takes."""
     if pa.types.is_string(kind):
-        return ""
+        return {"json": "{}", "map": "{}", "struct": "{}", "array": "[]"}.get(base(there.type), "")
+    if pa.types.is_boolean(kind):
+        return False
     if pa.types.is_binary(kind):
         return b""
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):

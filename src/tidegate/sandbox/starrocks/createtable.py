@@ -15,7 +15,7 @@ from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing
 from tidegate.sandbox.starrocks.tokens import Cursor
 
 MODELS: dict[str, Model] = {"PRIMARY": "PRIMARY_KEYS", "DUPLICATE": "DUP_KEYS", "AGGREGATE": "AGG_KEYS", "UNIQUE": "UNIQUE_KEYS"}
-PARTITION_BY, ORDER_BY = "tidegate.partition_by", "tidegate.order_by"
+PARTITION_BY, ORDER_BY, TABLE_ID = "tidegate.partition_by", "tidegate.order_by", "tidegate.id"
 """Under these names a table's properties keep what TableDef has no field for; they are not shown as properties."""
 _INTEGERS = ("tinyint", "smallint", "int", "bigint", "largeint")
 

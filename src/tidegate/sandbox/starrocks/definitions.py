@@ -7,11 +7,12 @@ long it runs is :attr:`~.engine.Engine.alter_seconds`.
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from typing import TYPE_CHECKING
 
 from tidegate.sandbox.starrocks import admin
 from tidegate.sandbox.starrocks.coltypes import shown, widens
-from tidegate.sandbox.starrocks.createtable import Written, check_column, read_column, read_create_table, split
+from tidegate.sandbox.starrocks.createtable import TABLE_ID, Written, check_column, read_column, read_create_table, split
 from tidegate.sandbox.starrocks.model import ColumnDef, TableDef
 from tidegate.sandbox.starrocks.result import OK, Result
 from tidegate.sandbox.starrocks.sqlerror import SqlError, altering, analyzing, denied, no_database, table_exists, unknown_database
@@ -64,7 +65,9 @@ def _create_table(session: SqlSession, cursor: Cursor) -> Result:
         session.check("SELECT", source)
         table = dataclasses.replace(source, db=table.db, name=table.name)
     _check_replicas(session, table)
-    session.engine.create_table(table)
+    # It keeps the id when it is renamed or swapped (fe-core AlterJobMgr.java, swapTableInternal).
+    properties = {**table.properties, TABLE_ID: str(10_000 + uuid.uuid4().int % 1_000_000_000)}
+    session.engine.create_table(dataclasses.replace(table, properties=properties))
     return OK
 
 

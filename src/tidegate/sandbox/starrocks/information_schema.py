@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from tidegate.sandbox.starrocks import virtual
 from tidegate.sandbox.starrocks.coltypes import facts
-from tidegate.sandbox.starrocks.createtable import ORDER_BY, PARTITION_BY
+from tidegate.sandbox.starrocks.createtable import ORDER_BY, PARTITION_BY, TABLE_ID
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.labels import LabelBook, Transaction
 from tidegate.sandbox.starrocks.model import TableDef
@@ -116,6 +116,11 @@ def identity(*names: str) -> int:
     return 10_100 + zlib.crc32("\0".join(names).encode()) % 1_000_000_000
 
 
+def table_id(table: TableDef) -> int:
+    """The id that a CREATE TABLE gave it, or else one made of its name."""
+    return int(table.properties.get(TABLE_ID, identity(table.db, table.name)))
+
+
 @dataclass(frozen=True, slots=True)
 class SystemTables:
     """The system tables as one user sees them: ``visible`` says which tables that are."""
@@ -187,7 +192,7 @@ class SystemTables:
                     table.buckets,
                     listed(sort_key(table)),
                     json.dumps({"replication_num": "1", **shown}),
-                    identity(table.db, table.name),
+                    table_id(table),
                 ),
             )
 
@@ -207,7 +212,7 @@ class SystemTables:
             kind = {"PRIMARY_KEYS": "PRIMARY", "UNIQUE_KEYS": "UNIQUE", "DUP_KEYS": "DUP", "AGG_KEYS": "AGG"}[table.model]
             for bucket in range(table.buckets):
                 yield (
-                    *(BACKEND_ID, identity(table.db, table.name), identity(table.db, table.name, "p")),
+                    *(BACKEND_ID, table_id(table), identity(table.db, table.name, "p")),
                     *(identity(table.db, table.name, "p", str(bucket)), versions, versions, 1, versions, rows // table.buckets),
                     *(0, 0, 0, "NORMAL", kind, "/sandbox", 0, 0, 0, "HDD", versions),
                 )

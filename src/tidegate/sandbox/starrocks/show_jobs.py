@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tidegate.sandbox.starrocks import virtual
 from tidegate.sandbox.starrocks.answers import answer, database
 from tidegate.sandbox.starrocks.createtable import split
-from tidegate.sandbox.starrocks.information_schema import LOAD_STATES, identity, tablet_rows, transaction_rows
+from tidegate.sandbox.starrocks.information_schema import LOAD_STATES, identity, table_id, tablet_rows, transaction_rows
 from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.result import table as texts
 from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing
@@ -134,7 +134,7 @@ def proc(session: SqlSession, cursor: Cursor) -> Result:
         raise analyzing(f"Unknown database id: {path[1]}")
     if path[:1] == ["dbs"] and len(path) == 2:
         there = session.engine.tables(dbs[path[1]])
-        rows_ = [(identity(table.db, table.name), table.name, table.state) for table in there]
+        rows_ = [(table_id(table), table.name, table.state) for table in there]
         return answer(session, cursor, ("TableId", "TableName", "State"), rows_)
     if path[:1] == ["transactions"] and len(path) == 3 and path[2] in ("running", "finished"):
         loads = session.front.labels.all(dbs[path[1]])

@@ -44,6 +44,7 @@ def _starrocks(given: argparse.Namespace) -> int:
         raise ConfigError(f"--server-version {given.server_version}: write it as 3.3.5")
     try:
         server: Any = importlib.import_module("tidegate.sandbox.starrocks.server")
+        importlib.import_module("duckdb")
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sandbox needs {error.name}: pip install 'tidegate[sandbox]'") from error
     password = os.environ.get(PASSWORD) or "sandbox"

@@ -47,8 +47,8 @@ class Step:
     """Something that becomes true when a window is decided: what was loaded under a label, or a statement.
 
     ``tables`` are the target's, ``sources`` whose rows go there. ``keyed``: its rows can be loaded again without harm. ``action``
-    is the statement in the target's words, None for a load. ``proof`` is by what rows of the load can be found in the table, where the
-    label is forgotten.
+    is the statement in the target's words, None for a load. ``proof`` is by what rows of the load can be found in the table, where
+    the label is forgotten.
     """
 
     tables: tuple[TableName, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -96,6 +97,10 @@ class WriteOptions:
     def __post_init__(self) -> None:
         if isinstance(self.columns, list):
             object.__setattr__(self, "columns", tuple(self.columns))
+        if isinstance(self.properties, str):
+            object.__setattr__(self, "properties", _object(self.properties))
+        if self.properties is not None and not isinstance(self.properties, Mapping):
+            raise ConfigError(f"a {type(self.properties).__name__} is no mapping of names to values", setting="properties")
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in choices:
@@ -163,6 +168,17 @@ class WriteOptions:
         """These options with some of them replaced, for one table."""
         check_names(values, names())
         return replace(self, **values)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Properties as a command line has them."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ConfigError("is not a JSON object", setting="properties") from None
+    if not isinstance(found, dict):
+        raise ConfigError("is not a JSON object", setting="properties")
+    return found
 
 
 def names() -> tuple[str, ...]:

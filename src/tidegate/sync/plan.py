@@ -219,6 +219,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
             copy = "merge"  # a page that nobody recorded may be in
     else:
         action = "changes"
+    if copy is not None and preparation.no_copy:
+        problems.append(ConfigError(preparation.no_copy, connection=sink.name, table=target.table, setting="start='latest'"))
     # Without a key of its own a table can't be paged, and a part of it not be gone on from.
     consistent = action == "copy" and (preparation.needs_consistent or needs_consistent(options) or not own_key)
     warnings = [*preparation.warnings, *_schema_changes(schema, entry)]

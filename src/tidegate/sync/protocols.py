@@ -152,6 +152,8 @@ class Preparation:
     """Its constraints allow no overlap of copy and changes."""
     problems: tuple[TidegateError, ...] = ()
     warnings: tuple[str, ...] = ()
+    no_copy: str = ""
+    """Why rows of a copy can't be brought, if they can't; changes can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,12 @@ class WriteAheadLoad:
                 log.info("load %s of %s: %s", chunk.label, target.table, error)
                 if self._settled(chunk, target, payload):
                     return _is_in(payload) + WriteResult(failed_loads=attempt)
+                if attempt == retries and self._ledger is None and not payload.keyed:
+                    # Whoever begins anew does so under new labels: what is in by now would be in twice.
+                    what = f"{error}; rows of this call may be in"
+                    raise PermanentError(
+                        what, connection=self._connection, table=target.table, setting="idempotency_key"
+                    ) from error
                 if attempt == retries:
                     raise
                 time.sleep(min(pause * 2**attempt, self._patience))

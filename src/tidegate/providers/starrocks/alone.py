@@ -32,8 +32,8 @@ class Alone(Statements):
     """A :class:`tidegate.sync.writeahead.Transport`. ``by_transaction``: V2 was asked for."""
 
     def __init__(self, encoder: Encoder, streamload: StreamLoad, backoff: Backoff, *, by_transaction: bool = False) -> None:
-        super().__init__(encoder)
-        self._streamload, self._backoff, self._by_transaction = streamload, backoff, by_transaction
+        super().__init__(encoder, streamload)
+        self._backoff, self._by_transaction = backoff, by_transaction
 
     def encoder(self, targets: Sequence[Target]) -> str:
         return self._encoder.digest(targets)
@@ -51,6 +51,7 @@ class Alone(Statements):
         table = self._metadata.full(target.table)
         match self._streamload.state(table.schema, label):
             case "COMMITTED" | "VISIBLE":
+                self.unseen(table, label)
                 return "done"
             case "ABORTED":
                 return "absent"
@@ -59,6 +60,7 @@ class Alone(Statements):
             case "PREPARE" | "PREPARED":
                 # Of a run that died in between: all of its rows may be in, or not.
                 ended = self._streamload.rollback(label, table.schema, table.name)
+                self.unseen(table, label)
                 return "done" if ended in ("COMMITTED", "VISIBLE") else "absent"
             case _ if payload.proof is not None:
                 return "done" if self._encoder.holds(target.table, payload.proof) else "absent"
@@ -76,10 +78,13 @@ class Alone(Statements):
                 reply = counted
         else:
             reply = self._streamload.load(label, table, payload.settings, payload.body)
+        if self._by_transaction or reply.settled or reply.status.lower() != "success":
+            self.unseen(table, label)
         return result_of(payload, reply)
 
     def _asked(self, label: str, target: Target, payload: StepPayload, step: StepRows) -> WriteResult:
         """Look the keys up, then load what is to go. After a crash it finds its own rows, and leaves them."""
+        self.see(target.table)
         table = self._encoder.table(target.table)
         mark = target.options.soft_delete_column
         there, marked = present(self._metadata, table, step.rows, target.key, mark, self._values["time_zone"])

@@ -38,8 +38,8 @@ class Prepared(Statements):
     """:class:`tidegate.sync.twophase.Transactions`. ``spans_tables``: one takes rows of all tables of a database (4.0)."""
 
     def __init__(self, encoder: Encoder, streamload: StreamLoad, backoff: Backoff, *, spans_tables: bool) -> None:
-        super().__init__(encoder)
-        self._streamload, self._backoff = streamload, backoff
+        super().__init__(encoder, streamload)
+        self._backoff = backoff
         self.spans_tables = spans_tables
 
     def label(self, id: str, number: int) -> str:
@@ -80,13 +80,18 @@ class Prepared(Statements):
     def commit(self, label: str, tables: Sequence[TableName]) -> None:
         database, table = self._where(tables)
         self._streamload.commit(label, database, table, multi=self.spans_tables)
+        for name in tables:
+            self.unseen(name, label)
 
     def rollback(self, label: str, tables: Sequence[TableName]) -> None:
         database, table = self._where(tables)
         self._streamload.rollback(label, database, table, multi=self.spans_tables)
 
     def outcome(self, label: str, table: TableName) -> Standing:
-        return _STANDING[self._streamload.state(self._metadata.full(table).schema, label)]
+        standing = _STANDING[self._streamload.state(self._metadata.full(table).schema, label)]
+        if standing == "done":
+            self.unseen(table, label)
+        return standing
 
     def holds(self, table: TableName, proof: Mapping[str, Any]) -> bool:
         return self._encoder.holds(table, proof)

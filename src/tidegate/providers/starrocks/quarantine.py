@@ -78,12 +78,20 @@ class StarrocksShelf:
         return entry
 
     def narrow(self, entry: str, keys: Sequence[Key]) -> None:
-        left = json.dumps([list(key) for key in keys])
-        self._metadata.session.run(f"UPDATE {self._quoted} SET `keys` = %s WHERE `id` = %s", (left, entry), table=self.table)
+        self._again(entry, "%s", "`superseded_at`", (json.dumps([list(key) for key in keys]), entry))
 
     def settle(self, entry: str) -> None:
-        statement = f"UPDATE {self._quoted} SET `superseded_at` = UTC_TIMESTAMP() WHERE `id` = %s"
-        self._metadata.session.run(statement, (entry,), table=self.table)
+        self._again(entry, "`keys`", "UTC_TIMESTAMP()", (entry,))
+
+    def _again(self, entry: str, keys: str, superseded: str, params: Sequence[str]) -> None:
+        """The row written over by its key, which takes no right but SELECT and INSERT."""
+        self._metadata.session.run(
+            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`, "
+            f"`superseded_at`) SELECT `id`, `sync`, `target_schema`, `target_table`, {keys}, `events`, `error`, `at`, {superseded} "
+            f"FROM {self._quoted} WHERE `id` = %s",
+            params,
+            table=self.table,
+        )
 
     @property
     def _quoted(self) -> str:

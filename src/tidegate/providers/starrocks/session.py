@@ -72,6 +72,9 @@ _WORDS: tuple[tuple[type[TidegateError] | None, tuple[str, ...]], ...] = (
 )
 
 
+HANDSHAKE_SECONDS = 10.0
+
+
 class Denied(PreflightError):
     """The account lacks a privilege for the statement."""
 
@@ -211,7 +214,9 @@ class Session:
         failures = []
         for number, (host, port) in enumerate(self._hosts):
             try:
-                driver = pymysql.connect(host=host, port=port, **self._options)
+                # A port that takes the connection and says nothing is not MySQL's: that shows within seconds.
+                driver: Any = pymysql.connect(host=host, port=port, **{**self._options, "read_timeout": HANDSHAKE_SECONDS})
+                driver._read_timeout = self._options["read_timeout"]
             except (pymysql.err.Error, OSError) as error:
                 if not isinstance(translated(error, self.name), Unavailable):
                     raise
@@ -219,8 +224,8 @@ class Session:
                 continue
             self._hosts = [*self._hosts[number:], *self._hosts[:number]]
             return driver
-        what = f"no frontend answers: {'; '.join(failures)}"
-        raise Unavailable(what, connection=self.name, setting="host, port, connect_timeout_ms")
+        what = f"no frontend answers with the MySQL protocol: {'; '.join(failures)}"
+        raise Unavailable(what, connection=self.name, setting="host, port (http_port is another), connect_timeout_ms")
 
     @property
     def address(self) -> str | None:

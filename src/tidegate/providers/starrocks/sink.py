@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -86,6 +87,8 @@ class StarrocksSink:
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values, self._name = values, name
         connection_properties(values)
+        if not re.fullmatch(r"[-_A-Za-z0-9]{1,32}", values["label_prefix"]):
+            raise ConfigError("is not 1 to 32 of the letters A to Z, digits, - and _", connection=name, setting="label_prefix")
         self._http = Http(values, name)
         self._streamload = StreamLoad(self._http, values, name)
         self._session = Session(values, name)
@@ -156,7 +159,10 @@ class StarrocksSink:
             target = replace(target, options=target.options.override({"write_mode": "append"}))
         found = inspect(target, self.metadata, connection_properties(self._values) | checked(target.options.properties or {}))
         problems = [*found.problems, *self._interface(target)]
-        return replace(found, problems=tuple(problems), strategy=f"{found.strategy}; {self._way(target)}")
+        no_copy = ""
+        if target.options.write_mode == "append" and not self._together([target]):
+            no_copy = "a copy of rows that can't be merged by key takes one transaction, and these loads each stand alone"
+        return replace(found, problems=tuple(problems), strategy=f"{found.strategy}; {self._way(target)}", no_copy=no_copy)
 
     def _interface(self, target: Target) -> Iterator[ConfigError]:
         def problem(what: str, setting: str) -> ConfigError:

@@ -10,6 +10,7 @@ from tidegate.changes.schema import Column, TableName
 from tidegate.errors import EventRefused, SchemaError
 from tidegate.providers.starrocks import sql
 from tidegate.providers.starrocks.encoding import Encoder
+from tidegate.providers.starrocks.streamload import StreamLoad
 from tidegate.providers.starrocks.texts import texts
 from tidegate.sync.mapping import Target
 from tidegate.sync.twophase import Action
@@ -20,12 +21,26 @@ log = logging.getLogger(__name__)
 class Statements:
     """Statements that can be recorded, and done again after a crash."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, streamload: StreamLoad) -> None:
+        self._streamload = streamload
         self._encoder, self._metadata, self._values = encoder, encoder.metadata, encoder.values
         self._name = self._metadata.name
+        self._unseen: dict[TableName, str] = {}
+
+    def unseen(self, table: TableName, label: str) -> None:
+        """A load that is committed and may not be visible yet (Publish Timeout)."""
+        self._unseen[self._metadata.full(table)] = label
+
+    def see(self, table: TableName) -> None:
+        """Wait until what was loaded can be seen. LoadUnresolved if that takes longer than a minute."""
+        full = self._metadata.full(table)
+        if full in self._unseen:
+            self._streamload.settled(full.schema, self._unseen[full], running=("PREPARE", "COMMITTED"))
+            del self._unseen[full]
 
     def act(self, action: Action) -> None:
         table = TableName(*action["table"])
+        self.see(table)
         if action["kind"] == "swap":
             self._swap(table, TableName(*action["shadow"]), action["mark"])
         else:

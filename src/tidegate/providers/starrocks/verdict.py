@@ -100,6 +100,8 @@ RULES: tuple[Rule, ...] = (
     Rule(r"body size .* exceed limit", ConfigError, "smaller loads, or streaming_load_max_mb in be.conf", "batch_bytes"),
     Rule(r"exceed the max size .* json", ConfigError, "smaller loads, or ignore_json_size=true", "batch_bytes, properties"),
     Rule("unknown data format", ConfigError, "", "format"),
+    Rule("invalid (max_filter_ratio|strict_mode|timeout|timezone)", ConfigError, "", "properties"),
+    Rule("no partitions have data available for loading", ConfigError, "there is no row in what was sent"),
     Rule("not implemented|unsupport(ed)? transaction operation", ConfigError, "the server has no such interface", "sink_version"),
     Rule("hasn't send any data yet", ConfigError, "a transaction without rows can only be rolled back"),
     Rule("unknown database|unknown table|unknown column|no database selected", SchemaError),

@@ -25,6 +25,7 @@ from tests.servers import (
     start_sandbox,
     start_starrocks,
 )
+from tests.shop import Shop
 
 _numbers = itertools.count(1)
 
@@ -126,6 +127,16 @@ def database(mariadb: MySqlServer) -> Iterator[str]:
     mariadb.execute(f"CREATE DATABASE {name}")
     yield name
     mariadb.execute(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def shop(mariadb: MySqlServer) -> Iterator[Shop]:
+    """The database that the examples name, with its tables."""
+    mariadb.execute("CREATE DATABASE shop")
+    made = Shop(mariadb, "shop")
+    made.create()
+    yield made
+    mariadb.execute("DROP DATABASE shop")
 
 
 @pytest.fixture

@@ -71,16 +71,6 @@ def recorded() -> dict[str, str]:
     return {"AIRFLOW_CONN_SHOP_MYSQL": json.dumps(source), "SHOP_CHANGES_URL": str(RECORDED)}
 
 
-@pytest.fixture
-def shop(mariadb: MySqlServer) -> Iterator[Shop]:
-    """The database that the examples name."""
-    mariadb.execute("CREATE DATABASE shop")
-    made = Shop(mariadb, "shop")
-    made.create()
-    yield made
-    mariadb.execute("DROP DATABASE shop")
-
-
 def live(server: MySqlServer) -> dict[str, str]:
     """The source of the examples in their environment: a server."""
     fields = {"HOST": server.host, "PORT": str(server.port), "USER": server.user, "PASSWORD": server.password}

@@ -1,7 +1,7 @@
 """The example definitions, as they are: loaded, scheduled, and materialized against real servers."""
 
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from tests.servers import MySqlServer, PostgresServer
+from tests.servers import PostgresServer
 from tests.shop import TABLES, Shop, assert_equal
 from tidegate.assets import PostgresResource
 from tidegate.changes.schema import TableName
@@ -34,16 +34,6 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dg.Definitions]:
         return defs
 
     return go
-
-
-@pytest.fixture
-def shop(mariadb: MySqlServer) -> Iterator[Shop]:
-    """The database that the example names."""
-    mariadb.execute("CREATE DATABASE shop")
-    made = Shop(mariadb, "shop")
-    made.create()
-    yield made
-    mariadb.execute("DROP DATABASE shop")
 
 
 def warehouse_of(server: PostgresServer) -> dict[str, str]:

@@ -185,3 +185,23 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": path})
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [[], ["sandbox"], ["sandbox", "gaussdb"]], ids=" ".join)
+def test_help_imports_no_sandbox_and_no_driver(words: list[str]) -> None:
+    program = f"""
+import sys
+from tidegate.cli.main import main
+try:
+    main({[*words, "--help"]})
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    path = str(Path(__file__).parents[2] / "src")
+    env = os.environ | {"PYTHONPATH": path}
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    assert said.stdout.startswith("usage: tidegate")
+    drivers = {"pymysql", "psycopg2", "pg8000", "connectorx", "sqlalchemy", "duckdb", "requests", "mysql_mimic", "sqlglot"}
+    loaded = said.stderr.split()
+    assert "tidegate.cli.sandbox" in loaded
+    assert [name for name in loaded if name.startswith("tidegate.sandbox") or name.partition(".")[0] in drivers] == []

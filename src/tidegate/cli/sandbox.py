@@ -1,22 +1,24 @@
-"""``tidegate sandbox``: a stand-in for a system that can't be installed here, on loopback, until it is told to end."""
+"""``tidegate sandbox``: a stand-in for a system that can't be installed here, on loopback, until it is told to end.
+
+The stand-ins are imported once one is asked for: every other command reads this module, too.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.cli import sandbox_starrocks
 from tidegate.errors import ConfigError
-from tidegate.sandbox.authentication import Authentication, GaussSha256, Md5
-from tidegate.sandbox.dialect import Dialect
-from tidegate.sandbox.gaussdb import VERSIONS, GaussdbDialect
-from tidegate.sandbox.pgwire import Sandbox, Upstream
-from tidegate.sandbox.postgres import postgres
+
+if TYPE_CHECKING:
+    from tidegate.sandbox.authentication import Authentication
+    from tidegate.sandbox.dialect import Dialect
+    from tidegate.sandbox.pgwire import Upstream
 
 PASSWORD = "TIDEGATE_SANDBOX_PASSWORD"
 MD5_USER = "md5"
@@ -35,7 +37,9 @@ def add(commands: Any) -> None:
     systems = parser.add_subparsers(required=True, metavar="system")
     gaussdb = systems.add_parser("gaussdb", help="GaussDB or openGauss", epilog=EPILOG)
     gaussdb.set_defaults(command=_gaussdb)
-    gaussdb.add_argument("--product", choices=sorted(VERSIONS), default="gaussdb", help="which of the two (default: gaussdb)")
+    gaussdb.add_argument(
+        "--product", choices=("gaussdb", "opengauss"), default="gaussdb", help="which of the two (default: gaussdb)"
+    )
     gaussdb.add_argument("--compatibility", choices=("A", "B", "C", "PG"), default="A", help="datcompatibility (default: A)")
     gaussdb.add_argument("--distributed", action="store_true", help="with several nodes: tables have a distribution key")
     adbpg = systems.add_parser("adbpg", help="AnalyticDB PostgreSQL", epilog=EPILOG)
@@ -53,6 +57,9 @@ def add(commands: Any) -> None:
 
 
 def _gaussdb(given: argparse.Namespace) -> int:
+    from tidegate.sandbox.authentication import GaussSha256, Md5
+    from tidegate.sandbox.gaussdb import GaussdbDialect
+
     dialect = GaussdbDialect(given.product, given.compatibility, distributed=given.distributed)
     way = GaussSha256()
     # A user whose password is stored as MD5: what stock drivers can log in with.
@@ -60,11 +67,15 @@ def _gaussdb(given: argparse.Namespace) -> int:
 
 
 def _adbpg(given: argparse.Namespace) -> int:
-    dialect: Dialect = importlib.import_module("tidegate.sandbox.adbpg").Adbpg()
-    return _serve(given, dialect, Md5(), {})
+    from tidegate.sandbox.adbpg import Adbpg
+    from tidegate.sandbox.authentication import Md5
+
+    return _serve(given, Adbpg(), Md5(), {})
 
 
 def _serve(given: argparse.Namespace, dialect: Dialect, way: Authentication, methods: dict[str, Authentication]) -> int:
+    from tidegate.sandbox.pgwire import Sandbox
+
     password = os.environ.get(PASSWORD) or "sandbox"
     # SIGTERM ends it as Ctrl-C does, and the PostgreSQL with it, also one that is only starting.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -85,6 +96,9 @@ def _serve(given: argparse.Namespace, dialect: Dialect, way: Authentication, met
 
 
 def _upstream(given: str | None) -> contextlib.AbstractContextManager[Upstream]:
+    from tidegate.sandbox.pgwire import Upstream
+    from tidegate.sandbox.postgres import postgres
+
     if given is None:
         return postgres()
     host, colon, port = given.rpartition(":")

@@ -10,14 +10,12 @@ import itertools
 import logging
 import select
 import socket
-import struct
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 from tidegate.sandbox import wire
 from tidegate.sandbox.dialect import Dialect, Refused, Rewritten
+from tidegate.sandbox.replies import LookupFailed, Plan, Plans, Reply, Row, Step, own_statement, row
 from tidegate.sandbox.sqltext import code, split
 from tidegate.sandbox.wire import Channel, Gone, Message, message, text
 
@@ -25,44 +23,6 @@ _log = logging.getLogger(__name__)
 
 _FLUSH, _SYNC = message(b"H"), message(b"S")
 _REFUSAL = "tidegate_refusal_"
-_OWN_STATEMENT = "tidegate_sandbox"
-
-
-class LookupFailed(Exception):
-    """A lookup's error, as the server put it: the client gets it in place of its statement's result."""
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__(wire.fields(body).get("M", ""))
-        self.body = body
-
-
-@dataclass
-class Step:
-    """One statement of a simple Query."""
-
-    role: Literal["before", "own", "after"]
-    tag: str = ""
-
-
-@dataclass
-class Reply:
-    """The answer to one message that was sent upstream."""
-
-    kind: Literal["parse", "bind", "close", "describe", "execute", "sync", "query"]
-    swallow: bool = False
-    rows: list[tuple[str | None, ...]] | None = None
-    steps: deque[Step] = field(default_factory=deque)
-    tag: str = ""
-    held: bool = False
-    releases: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a prepared statement of the client is upstream."""
-
-    rewritten: Rewritten
-    copy: bool
 
 
 class Session:
@@ -78,8 +38,8 @@ class Session:
         self._failure: bytes | None = None
         self._refusals: dict[str, Refused] = {}
         self._numbers = itertools.count(1)
-        self._statements: dict[str, Plan] = {}
-        self._portals: dict[str, Plan] = {}
+        self._statements = Plans()
+        self._portals = Plans()
         self._deferred: tuple[str, ...] = ()
         self._tag = self._count = b""
         self._wanted = ""
@@ -166,7 +126,7 @@ class Session:
             self._parse(sent.body)
         elif sent.kind == b"B":
             portal, at = wire.string(sent.body)
-            _keep(self._portals, portal, self._statements.get(wire.string(sent.body, at)[0]))
+            self._portals.keep(portal, self._statements.get(wire.string(sent.body, at)[0]))
             self._send(bytes(sent), Reply("bind"))
         elif sent.kind == b"E":
             self._execute(sent)
@@ -193,7 +153,7 @@ class Session:
             sql = new.statement
             if new.before or new.after or new.tag:
                 plan = Plan(new, copy=code(sql)[0].word("copy"))
-        _keep(self._statements, name, plan)
+        self._statements.keep(name, plan)
         self._send(message(b"P", text(name, sql) + body[end:]), Reply("parse"))
 
     def _execute(self, sent: Message) -> None:
@@ -216,33 +176,20 @@ class Session:
             self._inject(statement, releases=number == len(statements))
 
     def _inject(
-        self,
-        sql: str,
-        params: Sequence[str | None] = (),
-        *,
-        rows: list[tuple[str | None, ...]] | None = None,
-        releases: bool = False,
+        self, sql: str, params: Sequence[str | None] = (), *, rows: list[Row] | None = None, releases: bool = False
     ) -> None:
         """Send a statement of our own; its answers stay here."""
-        values = b"".join(
-            struct.pack("!i", -1) if value is None else struct.pack("!i", len(value.encode())) + value.encode() for value in params
-        )
-        name = _OWN_STATEMENT
-        self._send(message(b"P", text(name, sql) + b"\0\0"), Reply("parse", swallow=True, rows=rows))
-        bound = text(name, name) + struct.pack("!hh", 0, len(params)) + values + struct.pack("!h", 0)
-        self._send(message(b"B", bound), Reply("bind", swallow=True, rows=rows))
-        self._send(message(b"E", text(name) + struct.pack("!i", 0)), Reply("execute", swallow=True, rows=rows, releases=releases))
-        self._send(message(b"C", b"P" + text(name)), Reply("close", swallow=True))
-        self._send(message(b"C", b"S" + text(name)), Reply("close", swallow=True))
+        for data, reply in own_statement(sql, params, rows, releases=releases):
+            self._send(data, reply)
 
-    def rows(self, sql: str, params: Sequence[str | None] = ()) -> list[tuple[str | None, ...]]:
+    def rows(self, sql: str, params: Sequence[str | None] = ()) -> list[Row]:
         """Query the client's own session (see :class:`~tidegate.sandbox.dialect.Lookup`)."""
         if self._expected:
             self._send(_FLUSH)
             self._settle()
         if self._skipping:
             return []
-        found: list[tuple[str | None, ...]] = []
+        found: list[Row] = []
         self._failure = None
         self._inject(sql, params, rows=found)
         if self._extended:
@@ -404,7 +351,7 @@ class Session:
                 return
         if head.swallow:
             if kind == b"D" and head.rows is not None:
-                head.rows.append(_row(got.body))
+                head.rows.append(row(got.body))
             return
         self._out += bytes(got)
         if kind == b"G":
@@ -445,22 +392,3 @@ class Session:
         if self._extended:
             self._inject_after(after)
             self._send(_FLUSH)
-
-
-def _keep(plans: dict[str, Plan], name: str, plan: Plan | None) -> None:
-    if plan is None:
-        plans.pop(name, None)
-    else:
-        plans[name] = plan
-
-
-def _row(body: bytes) -> tuple[str | None, ...]:
-    (count,) = struct.unpack_from("!h", body)
-    values: list[str | None] = []
-    at = 2
-    for _ in range(count):
-        (length,) = struct.unpack_from("!i", body, at)
-        at += 4
-        values.append(None if length < 0 else body[at : at + length].decode())
-        at += max(length, 0)
-    return tuple(values)

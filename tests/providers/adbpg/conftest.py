@@ -1,86 +1,47 @@
-"""An AnalyticDB sink over PostgreSQL: as it is, and through a session that answers as kernel 6.6.
-
-The latter takes what the plain server can't parse: it drops DISTRIBUTED, and does what COPY … ON CONFLICT is documented to do
-(every column is overwritten; one that is not brought gets its default) by a staging table. What it was sent is kept word for word.
-"""
+"""An AnalyticDB sink over PostgreSQL as it is, and over the sandbox's kernel 6.6; what the latter is sent is kept word for word."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
 
 from tests.providers.adbpg.sinks import AdbpgBox as AdbpgBox
-from tests.servers import PostgresServer
-from tidegate.errors import PermanentError
+from tests.servers import PostgresServer, SandboxServer
 from tidegate.providers.adbpg.connection import SYSTEM
 from tidegate.providers.adbpg.sink import AdbpgSink
 from tidegate.providers.postgres.driver import Params, Readable
 from tidegate.providers.postgres.session import Session
+from tidegate.sandbox.adbpg import Adbpg
+from tidegate.sandbox.pgwire import Sandbox, Upstream
 
-VERSION = "PostgreSQL 9.4.26 (Greenplum Database 6.6.0 build dev) on x86_64-unknown-linux-gnu, compiled by gcc"
-_DISTRIBUTED = re.compile(r" DISTRIBUTED (RANDOMLY|BY \((?P<key>.*)\))$")
-_COPY = re.compile(r"COPY (?P<table>\S+) \((?P<columns>.*)\) FROM STDIN WITH CSV DO ON CONFLICT DO (?P<action>UPDATE|NOTHING)$")
+KERNEL = "6.6.1.0"
+PASSWORD = "Secret#1"
 
 
-class GreenplumSession(Session):
-    """A session with a server that says it is kernel ``kernel`` of AnalyticDB PostgreSQL."""
+class RecordingSession(Session):
+    """A session that keeps its statements. A table whose rows may lie where the server likes is a mistake that no server tells."""
 
-    kernel: str = "6.6.1.0"
-    version: str = VERSION
-    copies: bool = True
     sent: ClassVar[list[str]] = []
 
     def run(self, statement: str, params: Params | None = None, *, table: object | None = None) -> int:
         self.sent.append(statement)
-        plain = _DISTRIBUTED.sub("", statement)
         if statement.startswith(("CREATE TABLE", "CREATE TEMPORARY TABLE")):
-            assert plain != statement, f"where do the rows of this table lie? {statement}"
-        assert "ADD COLUMN IF NOT EXISTS" not in statement
-        assert not (" IF NOT EXISTS" in statement and " AS SELECT" in statement)
-        return super().run(plain, params, table=table)
-
-    def rows(self, statement: str, params: Params | None = None, *, table: object | None = None) -> list[tuple[Any, ...]]:
-        if statement == "SHOW adbpg_version":
-            return [(self.kernel,)] if self.kernel else super().rows("SHOW tidegate_nothing")
-        found = super().rows(statement, params, table=table)
-        return [(self.version, *row[1:]) for row in found] if "version()" in statement else found
+            assert " DISTRIBUTED " in statement, statement
+        return super().run(statement, params, table=table)
 
     def copy_in(self, statement: str, source: Readable, *, table: object | None = None) -> int:
         self.sent.append(statement)
-        match = _COPY.fullmatch(statement)
-        if match is None or not self.copies:
-            return super().copy_in(statement, source, table=table)
-        super().run("DROP TABLE IF EXISTS native_copy")
-        super().run(f"CREATE TEMPORARY TABLE native_copy (LIKE {match['table']} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-        count = super().copy_in(f"COPY native_copy ({match['columns']}) FROM STDIN WITH CSV", source, table=table)
-        all_columns = [
-            f'"{row[0]}"'
-            for row in super().rows(
-                "SELECT attname FROM pg_attribute WHERE attrelid = 'native_copy'::regclass AND attnum > 0 ORDER BY attnum"
-            )
-        ]
-        key = super().value(
-            "SELECT (SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a "
-            "WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) "
-            "FROM pg_index i WHERE i.indrelid = %s::regclass AND i.indisprimary",
-            (match["table"],),
-        )
-        if key is None:
-            raise PermanentError("COPY ON CONFLICT into a table without a unique index")
-        sets = ", ".join(f"{name} = excluded.{name}" for name in all_columns)
-        action = f"({key}) DO UPDATE SET {sets}" if match["action"] == "UPDATE" else "DO NOTHING"
-        names = ", ".join(all_columns)
-        super().run(f"INSERT INTO {match['table']} ({names}) SELECT {names} FROM native_copy ON CONFLICT {action}", table=table)
-        return count
+        return super().copy_in(statement, source, table=table)
 
 
-class GreenplumSink(AdbpgSink):
+class RecordedSink(AdbpgSink):
     """The sink, its connections wrapped."""
 
-    session: type[GreenplumSession] = GreenplumSession
+    session: type[RecordingSession] = RecordingSession
 
     def _open(self) -> Session:
         plain = super()._open()
@@ -88,32 +49,61 @@ class GreenplumSink(AdbpgSink):
 
 
 class GreenplumBox(AdbpgBox):
-    """The same through :class:`GreenplumSession`."""
+    """A database of a stand-in for kernel 6.6, in this process, with a sink on it. ``sent``: what the sink sent."""
+
+    def __init__(self, upstream: PostgresServer) -> None:
+        self._upstream = upstream
+        self._sandboxes: list[Sandbox] = []
+        super().__init__(self._start(Adbpg(KERNEL)))
 
     def open(self, **values: Any) -> AdbpgSink:
-        sink = GreenplumSink(SYSTEM.values(self.server.values(**values), "warehouse"), "warehouse")
+        sink = RecordedSink(SYSTEM.values(self.server.values(**values), "warehouse"), "warehouse")
         self.sent: list[str] = []
-        sink.session = type("OneSession", (GreenplumSession,), {"sent": self.sent})
+        sink.session = type("OneSession", (RecordingSession,), {"sent": self.sent})
         return sink
 
-    def says(self, **answers: Any) -> None:
-        """Other answers than kernel 6.6's, from a sink that has not asked yet."""
-        sink = self.open()
-        assert isinstance(sink, GreenplumSink)
-        sink.session = type("OtherSession", (sink.session,), answers)
+    def becomes(self, dialect: Adbpg) -> None:
+        """Be another kernel, for a sink that has not asked yet."""
         self.sink.close()
-        self.sink = sink
+        self.server = self._start(dialect)
+        self.sink = self.open()
+
+    def close(self) -> None:
+        super().close()
+        for sandbox in self._sandboxes:
+            sandbox.stop()
+
+    def _start(self, dialect: Adbpg) -> SandboxServer:
+        there = self._upstream
+        sandbox = Sandbox(dialect, Upstream(there.host, there.port, there.user), {"adbpg": PASSWORD})
+        sandbox.start()
+        self._sandboxes.append(sandbox)
+        return SandboxServer(
+            there.process, there.folder, sandbox.port, "adbpg", host=sandbox.host, password=PASSWORD, database=there.database
+        )
+
+
+@contextmanager
+def own_database(postgres: PostgresServer, name: str, *, greenplum: bool) -> Iterator[AdbpgBox]:
+    """A box for all of a module's tests: plain PostgreSQL, which has no COPY … ON CONFLICT, or kernel 6.6, which has it."""
+    name = f"{name}{os.getpid()}"
+    postgres.execute(f"CREATE DATABASE {name}", database="postgres")
+    server = PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database=name)
+    box = GreenplumBox(server) if greenplum else AdbpgBox(server)
+    yield box
+    box.close()
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
 
 
 @pytest.fixture
 def plain(pg_database: PostgresServer) -> Iterator[AdbpgBox]:
     box = AdbpgBox(pg_database)
     yield box
-    box.sink.close()
+    box.close()
 
 
 @pytest.fixture
 def box(pg_database: PostgresServer) -> Iterator[GreenplumBox]:
     box = GreenplumBox(pg_database)
     yield box
-    box.sink.close()
+    box.close()

@@ -21,3 +21,6 @@ class AdbpgBox(Box):
         sink = super().open(**values)
         assert isinstance(sink, AdbpgSink)
         return sink
+
+    def close(self) -> None:
+        self.sink.close()

@@ -43,13 +43,11 @@ LEFT = "SELECT relname FROM pg_class WHERE relname LIKE 'tidegate_lane%' ORDER B
 
 
 @pytest.fixture
-def box(pg_database: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AdbpgBox]:
+def box(plain: AdbpgBox, monkeypatch: pytest.MonkeyPatch) -> AdbpgBox:
     monkeypatch.setattr(lanes, "LANE_ROWS", 2)
-    box = AdbpgBox(pg_database)
-    box.execute("CREATE SCHEMA ods")
-    box.sink.ledger.setup()
-    yield box
-    box.sink.close()
+    plain.execute("CREATE SCHEMA ods")
+    plain.sink.ledger.setup()
+    return plain
 
 
 def rows(*ids: int, text: str = "x") -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ from tests.fakes import FakeSource
 from tests.model import Change
 from tests.providers.adbpg.sinks import AdbpgBox
 from tests.providers.postgres.conftest import changes, schema_of
-from tests.servers import PostgresServer
 from tidegate.changes.schema import Column, TableName, TableSchema, fold
 from tidegate.errors import ConfigError, SchemaError
 from tidegate.providers.adbpg.names import stored, stored_names
@@ -28,11 +26,9 @@ T = TableName("ods", "t")
 
 
 @pytest.fixture
-def box(pg_database: PostgresServer) -> Iterator[AdbpgBox]:
-    box = AdbpgBox(pg_database)
-    box.execute("CREATE SCHEMA ods")
-    yield box
-    box.sink.close()
+def box(plain: AdbpgBox) -> AdbpgBox:
+    plain.execute("CREATE SCHEMA ods")
+    return plain
 
 
 def columns(box: AdbpgBox, table: str) -> list[str]:

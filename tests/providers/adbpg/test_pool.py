@@ -15,7 +15,6 @@ from tests.fakes import FakeSource
 from tests.model import Change
 from tests.providers.adbpg.sinks import AdbpgBox
 from tests.providers.postgres.conftest import inserts, schema_of
-from tests.servers import PostgresServer
 from tests.sync.test_run import CUSTOMERS, ORDERS, SCHEMAS, sync_of
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, Unavailable
@@ -30,11 +29,9 @@ ROWS = pa.table({"id": [1, 2], "a": ["x", "y"]})
 
 
 @pytest.fixture
-def box(pg_database: PostgresServer) -> Iterator[AdbpgBox]:
-    box = AdbpgBox(pg_database)
-    box.execute("CREATE SCHEMA ods")
-    yield box
-    box.sink.close()
+def box(plain: AdbpgBox) -> AdbpgBox:
+    plain.execute("CREATE SCHEMA ods")
+    return plain
 
 
 def open_connections(box: AdbpgBox) -> int:

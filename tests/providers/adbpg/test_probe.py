@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.providers.adbpg.conftest import AdbpgBox, GreenplumBox
+from tests.providers.adbpg.conftest import KERNEL, AdbpgBox, GreenplumBox
 from tidegate.errors import PermanentError
 from tidegate.providers.adbpg.probe import Features, Server, look, probe
 from tidegate.providers.adbpg.sql import AdbpgSql
+from tidegate.sandbox.adbpg import Adbpg
+from tidegate.sandbox.dialect import Lookup, Refused, Rewritten
 
 pytestmark = pytest.mark.postgres
 
@@ -40,26 +42,45 @@ def test_kernel_and_ancestor_are_read_and_copy_on_conflict_is_tried(box: Greenpl
     assert features(box) == Features(insert_conflict=True, copy_conflict=True)
 
 
+class NoCopy(Adbpg):
+    """A kernel whose COPY takes no ON CONFLICT."""
+
+    def rewrite(self, sql: str, catalog: Lookup) -> Rewritten:
+        if "DO ON CONFLICT" in sql:
+            raise Refused("42601", 'syntax error at or near "DO"')
+        return super().rewrite(sql, catalog)
+
+
+class KeepingCopy(Adbpg):
+    """A kernel whose COPY knows UPDATE alone, and overwrites nothing by it."""
+
+    def rewrite(self, sql: str, catalog: Lookup) -> Rewritten:
+        if "DO ON CONFLICT DO NOTHING" in sql:
+            raise Refused("42601", 'syntax error at or near "NOTHING"')
+        return super().rewrite(sql.replace("DO ON CONFLICT DO UPDATE", "DO ON CONFLICT DO NOTHING"), catalog)
+
+
+class Unnamed(Adbpg):
+    """A kernel from before adbpg_version."""
+
+    def rewrite(self, sql: str, catalog: Lookup) -> Rewritten:
+        if "adbpg_version" in sql:
+            raise Refused("42704", 'unrecognized configuration parameter "adbpg_version"')
+        return super().rewrite(sql, catalog)
+
+
 def test_a_server_that_refuses_the_copy_is_believed_whatever_its_version(box: GreenplumBox) -> None:
-    box.says(copies=False)
+    box.becomes(NoCopy(KERNEL))
     assert features(box) == Features(insert_conflict=True, copy_conflict=False)
 
 
 def test_a_copy_that_overwrites_nothing_counts_as_none(box: GreenplumBox) -> None:
-    from tests.providers.adbpg.conftest import GreenplumSession
-
-    def keeps(self: GreenplumSession, statement: str, source: object, *, table: object | None = None) -> int:
-        if "DO ON CONFLICT DO UPDATE" not in statement:
-            raise PermanentError("syntax error")
-        statement = statement.replace("UPDATE", "NOTHING")
-        return GreenplumSession.copy_in(self, statement, source, table=table)  # type: ignore[arg-type]
-
-    box.says(copy_in=keeps)
+    box.becomes(KeepingCopy(KERNEL))
     assert not features(box).copy_conflict
 
 
 def test_a_server_from_before_adbpg_version_has_no_kernel_and_no_partitions_on_conflict(box: GreenplumBox) -> None:
-    box.says(kernel="")
+    box.becomes(Unnamed(KERNEL))
     server = box.sink.server()
     assert server.kernel == ()
     assert server.greenplum
@@ -69,20 +90,17 @@ def test_a_server_from_before_adbpg_version_has_no_kernel_and_no_partitions_on_c
 
 @pytest.mark.parametrize(("kernel", "takes"), [("6.3.6.0", False), ("6.3.6.1", True), ("6.3.10.2", True), ("6.6.0", True)])
 def test_partitioned_tables_meet_on_conflict_from_6_3_6_1_on(box: GreenplumBox, kernel: str, takes: bool) -> None:
-    box.says(kernel=kernel)
+    box.becomes(Adbpg(kernel))
     assert box.sink.server().partitions_conflict is takes
 
 
 @pytest.mark.parametrize(
-    ("kernel", "version", "why"),
-    [
-        ("7.0.5.1", "PostgreSQL 12.12 (Greenplum Database 7.0.0-beta.0)", "7.0.5.1"),
-        ("", "PostgreSQL 12.12 (Greenplum Database 7.0.0)", "PostgreSQL 12"),
-        ("1.0.6.3", "PostgreSQL 9.4.26 (Greenplum Database 6.6.0)", "Serverless"),
-    ],
+    ("dialect", "why"),
+    [(Adbpg("7.0.5.1"), "7.0.5.1"), (Unnamed("7.0.5.1"), "PostgreSQL 12"), (Adbpg("1.0.6.3"), "Serverless")],
+    ids=["7", "7, unnamed", "serverless"],
 )
-def test_what_the_vendor_excludes_is_named_and_gets_no_native_copy(box: GreenplumBox, kernel: str, version: str, why: str) -> None:
-    box.says(kernel=kernel, version=version)
+def test_what_the_vendor_excludes_is_named_and_gets_no_native_copy(box: GreenplumBox, dialect: Adbpg, why: str) -> None:
+    box.becomes(dialect)
     assert features(box) == Features(insert_conflict=True, copy_conflict=False)
     (warning,) = box.sink.server().warnings
     assert why in warning
@@ -106,9 +124,10 @@ def test_a_session_gets_only_the_settings_that_its_server_knows(plain: AdbpgBox,
     assert session.value("SHOW idle_in_transaction_session_timeout") == "1h"
     session.close()
     session = box.sink.connect()
-    assert session.value("SHOW idle_in_transaction_session_timeout") == "0", "9.4 has no such setting"
     assert look(session) == box.sink.server()
     assert session.value("SHOW timezone") == "UTC"
+    with pytest.raises(PermanentError, match="idle_in_transaction_session_timeout"):
+        session.value("SHOW idle_in_transaction_session_timeout")
     session.close()
 
 

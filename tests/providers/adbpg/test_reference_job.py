@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from tests import airflow_home
 from tests.fakes import FakeSource
 from tests.providers.adbpg.sinks import AdbpgBox
-from tests.servers import PostgresServer
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.operators import TidegateUpsertOperator
 from tidegate.providers.adbpg.vendor import from_flink
@@ -28,12 +26,10 @@ TABLE = "CREATE TABLE test_adbpg_table (b1 int, b2 int, b3 text, PRIMARY KEY (b1
 
 
 @pytest.fixture
-def box(pg_database: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AdbpgBox]:
-    monkeypatch.setenv("AIRFLOW_CONN_ADBPG", airflow_home.postgres_connection(pg_database, "adbpg"))
-    box = AdbpgBox(pg_database)
-    box.execute(TABLE)
-    yield box
-    box.sink.close()
+def box(plain: AdbpgBox, monkeypatch: pytest.MonkeyPatch) -> AdbpgBox:
+    monkeypatch.setenv("AIRFLOW_CONN_ADBPG", airflow_home.postgres_connection(plain.server, "adbpg"))
+    plain.execute(TABLE)
+    return plain
 
 
 def _write(dag: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:

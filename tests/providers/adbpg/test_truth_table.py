@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tests.providers.adbpg.conftest import AdbpgBox, GreenplumBox
+from tests.providers.adbpg.conftest import AdbpgBox, own_database
 from tests.providers.postgres.conftest import inserts, schema_of
 from tests.servers import PostgresServer
 from tidegate.errors import ConflictError, RowRefused
@@ -51,13 +50,8 @@ def test_every_cell_is_documented_under_our_options() -> None:
 @pytest.fixture(scope="module", params=["staged", "native"])
 def server_box(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[AdbpgBox]:
     """A server without COPY … ON CONFLICT, and one with it."""
-    name = f"truth_{request.param}{os.getpid()}"
-    postgres.execute(f"CREATE DATABASE {name}", database="postgres")
-    server = PostgresServer(postgres.process, postgres.folder, postgres.port, postgres.user, database=name)
-    box = AdbpgBox(server) if request.param == "staged" else GreenplumBox(server)
-    yield box
-    box.sink.close()
-    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+    with own_database(postgres, f"truth_{request.param}", greenplum=request.param == "native") as box:
+        yield box
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.providers.cdcfiles.reading import append, events, open_source, read, rows, tables, write
+from tidegate.changes.schema import TableName
 from tidegate.errors import EventRefused, TidegateError
 from tidegate.providers.cdcfiles.source import CdcFilesSource
 from tidegate.sync.protocols import Limits
@@ -347,8 +348,20 @@ def test_a_new_column_in_the_schema_is_an_event_with_its_default(tmp_path: Path)
     assert events(chunks) == [], "it was told once"
 
 
+def test_looking_for_the_columns_of_a_table_passes_over_records_of_tables_that_are_known(tmp_path: Path) -> None:
+    other = typed([], {}, 2)
+    other["payload"]["source"] = other["payload"]["source"] | {"table": "u"}
+    path = write(tmp_path / "a.json", record("c", 1), other)
+    source = open_source(path, ddl="CREATE TABLE t (id INT PRIMARY KEY)")
+    findings = source.preflight({TableName.parse(T): None, TableName.parse("shop.u"): None})
+    assert findings.problems == (), "it is refused where it is read"
+    assert source.schema(TableName.parse("shop.u")).names == ("id",)
+    with pytest.raises(EventRefused, match=r"a\.json:1: .*without its row"):
+        read(source, [T, "shop.u"])
+
+
 def source_table(source: CdcFilesSource) -> Any:
-    return next(iter(source._schemas))
+    return next(iter(source._schemas.found))
 
 
 def test_a_new_column_whose_old_values_are_not_told_breaks_the_table_and_begins_a_chunk(tmp_path: Path) -> None:

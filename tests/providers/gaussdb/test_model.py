@@ -9,12 +9,22 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.model import Change, Model
+from tests.model import Change
 from tests.providers.gaussdb.boxes import GaussdbBox, server
-from tests.providers.postgres.test_model import Step, dense_logs, fills, options_of, outcome
+from tests.providers.postgres.test_model import (
+    COLUMNS,
+    Step,
+    counts,
+    dense_logs,
+    fates,
+    fills,
+    modelled,
+    options_of,
+    outcome,
+)
 from tests.scale import examples
 from tests.servers import PostgresServer
-from tests.strategies import KEY, SCHEMA, rules
+from tests.strategies import SCHEMA, rules
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
 from tidegate.providers.gaussdb.strategy import Way
@@ -33,8 +43,7 @@ def boxes(postgres: PostgresServer) -> Iterator[dict[Way, GaussdbBox]]:
     boxes: dict[Way, GaussdbBox] = {way: GaussdbBox(database, server(way)) for way in WAYS}
     boxes["two"].execute(
         "CREATE SCHEMA ods",
-        "CREATE TABLE ods.plain (id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
-        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region))",
+        f"CREATE TABLE ods.plain ({COLUMNS})",
         "CREATE TABLE ods.fixed (LIKE ods.plain INCLUDING ALL)",
         "CREATE FUNCTION ods.stays() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN RAISE EXCEPTION 'a partition key may not be set' USING ERRCODE = '0A000'; END$$",
@@ -61,16 +70,11 @@ def test_any_log_under_any_rules_by_any_way_equals_the_model(
     target = Target(TableName("ods", "plain"), SCHEMA, options_of(rules, method=method, on_error=on_error))
     log = [change for piece in pieces for change in piece]
     found, marked, result = outcome(boxes[way], target, pieces)
-    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log)
+    model = modelled(rules, pieces)
     assert found == model.rows
     assert marked == model.marked
-    moves = sum(
-        change.before is not None and change.after is not None and any(change.before[name] != change.after[name] for name in KEY)
-        for change in log
-    )
     assert result.rows == len(log)
-    counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
-    assert sum(count or 0 for count in counted) == len(log) + (moves if rules.delete_mode != "ignore" else 0)
+    assert sum(count or 0 for count in counts(result)) == fates(log, rules)
 
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,9 +84,8 @@ def test_a_partition_key_is_never_set_and_its_change_moves_the_row(
 ) -> None:
     assume(rules.delete_mode != "soft")
     target = Target(TableName("ods", "fixed"), SCHEMA, options_of(rules, method=method))
-    log = [change for piece in pieces for change in piece]
     found, _, _ = outcome(boxes[way], target, pieces)
-    assert found == Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log).rows
+    assert found == modelled(rules, pieces).rows
 
 
 @settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,13 +102,6 @@ def test_truncates_and_fills_among_the_pieces_equal_the_model(
     for at, event in events:
         steps.insert(at % (len(steps) + 1), event)
     found, marked, _ = outcome(boxes[way], Target(TableName("ods", "plain"), SCHEMA, options_of(rules, method="copy")), steps)
-    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2})
-    for step in steps:
-        if isinstance(step, list):
-            model.apply(step)
-        elif step is None:
-            model.truncate()
-        else:
-            model.fill(*step)
+    model = modelled(rules, steps)
     assert found == model.rows
     assert marked == model.marked

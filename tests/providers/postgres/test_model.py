@@ -29,16 +29,24 @@ pytestmark = pytest.mark.postgres
 MARK = "gone"
 
 
+SOURCE_COLUMNS = "id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, PRIMARY KEY (id, region)"
+"""The columns of the log's rows, with the defaults that the model knows."""
+COLUMNS = f"{SOURCE_COLUMNS}, gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept'"
 PARTITIONS = {
     "adbpg": [
-        "CREATE TABLE ods.parts ({columns}) PARTITION BY LIST (region) (PARTITION one VALUES ('x', 'X'), DEFAULT PARTITION rest)"
+        f"CREATE TABLE ods.parts ({COLUMNS}) PARTITION BY LIST (region) (PARTITION one VALUES ('x', 'X'), DEFAULT PARTITION rest)"
     ],
     "": [
-        "CREATE TABLE ods.parts ({columns}) PARTITION BY LIST (region)",
+        f"CREATE TABLE ods.parts ({COLUMNS}) PARTITION BY LIST (region)",
         "CREATE TABLE ods.part1 PARTITION OF ods.parts FOR VALUES IN ('x', 'X')",
         "CREATE TABLE ods.part2 PARTITION OF ods.parts DEFAULT",
     ],
 }
+
+
+def tables(family: str) -> list[str]:
+    """Statements that make ``ods.plain`` and ``ods.parts``, which has partitions."""
+    return [f"CREATE TABLE ods.plain ({COLUMNS})", *PARTITIONS.get(family, PARTITIONS[""])]
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +56,7 @@ def shared(request: pytest.FixtureRequest, family: str) -> Iterator[Box]:
     name = f"model{os.getpid()}"
     server.execute(f"CREATE DATABASE {name}")
     box = Box(replace(server, database=name), family)
-    columns = (
-        "id bigint, region varchar(4), a text DEFAULT 'def', b int DEFAULT 7, v bigint DEFAULT 2, "
-        "gone boolean NOT NULL DEFAULT false, kept text DEFAULT 'kept', PRIMARY KEY (id, region)"
-    )
-    parts = [statement.format(columns=columns) for statement in PARTITIONS.get(family, PARTITIONS[""])]
-    box.execute("CREATE SCHEMA ods", f"CREATE TABLE ods.plain ({columns})", *parts)
+    box.execute("CREATE SCHEMA ods", *tables(family))
     yield box
     box.sink.close()
     server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'", f"DROP DATABASE {name}")
@@ -61,6 +64,33 @@ def shared(request: pytest.FixtureRequest, family: str) -> Iterator[Box]:
 
 Step = list[Change] | tuple[str, Any] | None
 """Changes, a column filled with a value, or (None) a TRUNCATE."""
+
+
+def modelled(rules: Rules, steps: Sequence[Step]) -> Model:
+    """The table after these steps."""
+    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2})
+    for step in steps:
+        if isinstance(step, list):
+            model.apply(step)
+        elif step is None:
+            model.truncate()
+        else:
+            model.fill(*step)
+    return model
+
+
+def counts(result: WriteResult) -> list[int | None]:
+    """What became of the changes, one number a fate."""
+    return [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
+
+
+def fates(log: Sequence[Change], rules: Rules) -> int:
+    """What the counts add up to: each change, and twice one that moves its row to another key."""
+    moves = sum(
+        change.before is not None and change.after is not None and any(change.before[name] != change.after[name] for name in KEY)
+        for change in log
+    )
+    return len(log) + (moves if rules.delete_mode != "ignore" else 0)
 
 
 def options_of(rules: Rules, **more: Any) -> WriteOptions:
@@ -123,14 +153,18 @@ def _narrow(row: Row | None) -> Row | None:
     return None if row is None else row | {"id": row["id"] % 2, "region": "x"}
 
 
+LOADS: dict[str, st.SearchStrategy[Any]] = {
+    "pieces": dense_logs(),
+    "rules": rules(),
+    "method": st.sampled_from(["copy", "insert", "upsert"]),
+    "table": st.sampled_from(["plain", "parts"]),
+    "on_error": st.sampled_from(["fail", "skip"]),
+}
+"""A log, and all that may be said of how it is written."""
+
+
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    pieces=dense_logs(),
-    rules=rules(),
-    method=st.sampled_from(["copy", "insert", "upsert"]),
-    table=st.sampled_from(["plain", "parts"]),
-    on_error=st.sampled_from(["fail", "skip"]),
-)
+@given(**LOADS)
 def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     shared: Box, pieces: list[list[Change]], rules: Rules, method: Method, table: str, on_error: str
 ) -> None:
@@ -138,17 +172,11 @@ def test_any_log_under_any_rules_in_any_pieces_equals_the_model(
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method, on_error=on_error))
     log = [change for piece in pieces for change in piece]
     found, marked, result = outcome(shared, target, pieces)
-    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2}).apply(log)
+    model = modelled(rules, pieces)
     assert found == model.rows
     assert marked == model.marked
-    moves = sum(
-        change.before is not None and change.after is not None and any(change.before[name] != change.after[name] for name in KEY)
-        for change in log
-    )
     assert result.rows == len(log)
-    counted = [result.inserted, result.updated, result.deleted, result.ignored, result.not_found, result.folded]
-    expected = len(log) + (moves if rules.delete_mode != "ignore" else 0)
-    assert None in counted or sum(count or 0 for count in counted) == expected
+    assert None in counts(result) or sum(count or 0 for count in counts(result)) == fates(log, rules)
 
 
 fills = st.one_of(
@@ -177,13 +205,6 @@ def test_truncates_and_fills_among_the_pieces_of_any_log_equal_the_model(
         steps.insert(at % (len(steps) + 1), event)
     target = Target(TableName("ods", table), SCHEMA, options_of(rules, method=method))
     found, marked, _ = outcome(shared, target, steps)
-    model = Model(SCHEMA.names, KEY, rules, {"a": "def", "b": 7, "v": 2})
-    for step in steps:
-        if isinstance(step, list):
-            model.apply(step)
-        elif step is None:
-            model.truncate()
-        else:
-            model.fill(*step)
+    model = modelled(rules, steps)
     assert found == model.rows
     assert marked == model.marked

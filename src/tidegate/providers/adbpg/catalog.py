@@ -7,56 +7,14 @@ from dataclasses import dataclass, fields
 
 from tidegate.changes.schema import TableName
 from tidegate.providers.adbpg.probe import Server
-from tidegate.providers.postgres.catalog import Catalog, CatalogTable
+from tidegate.providers.postgres.belongings import USERS, users_query
+from tidegate.providers.postgres.catalog import Catalog, CatalogTable, columns_query, relation_query, uniques_query
 from tidegate.providers.postgres.session import Session
 
 # Up to Greenplum 6 an external table is an ordinary one without storage, and so is a partitioned one with an entry elsewhere.
-_RELATION_6 = """
-SELECT c.oid,
-       CASE WHEN c.relstorage = 'x' THEN 'f'
+_KIND_6 = """CASE WHEN c.relstorage = 'x' THEN 'f'
             WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_partition p WHERE p.parrelid = c.oid) THEN 'p'
-            ELSE c.relkind::text END,
-       c.reltuples, pg_has_role(c.relowner, 'USAGE'),
-       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
-       has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'v', 'm', 'f')
-"""
-
-# Before PostgreSQL 10: no identity columns, and before 12 no generated ones.
-_COLUMNS_9 = """
-SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod),
-       CASE WHEN t.typname = 'bpchar' THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END,
-       CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END,
-       a.attnotnull, a.atthasdef, false
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-
-# Before PostgreSQL 11 an index has no columns besides its key.
-_UNIQUES_9 = """
-SELECT c.relname, i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL,
-       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)),
-       i.indisprimary
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND i.indisunique
-ORDER BY i.indisprimary DESC, c.relname
-"""
-
-# The catalogs of policies (9.5) and publications (10) aren't there; a cast to the name of one would fail.
-_USERS_9 = """
-SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid)
-FROM pg_catalog.pg_depend d
-JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-LEFT JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = %(oid)s AND a.attname = %(column)s
-  AND (d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass, 'pg_catalog.pg_proc'::regclass)
-       OR f.adnum <> d.refobjsubid)
-ORDER BY 1
-"""
+            ELSE c.relkind::text END"""
 
 _OID = """
 SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -95,10 +53,11 @@ class AdbpgCatalog(Catalog):
     def __init__(self, server: Server) -> None:
         self._server = server
         if server.relstorage and server.partition_catalog:
-            self.relation = _RELATION_6
+            self.relation = relation_query(_KIND_6)
         if server.postgres < (12, 0):
-            self.columns, self.uniques = _COLUMNS_9, _UNIQUES_9
-            self.column_users = _USERS_9
+            # Greenplum 6 is PostgreSQL 9.4: neither identity nor generated columns, policies nor publications.
+            self.columns, self.uniques = columns_query([], identity=False), uniques_query(included=False)
+            self.column_users = users_query(*USERS, partition_key=False)
 
     def table(self, session: Session, table: TableName) -> AdbpgTable | None:
         """The table; None if there is none. SchemaError if the name is that of a view or an external table."""

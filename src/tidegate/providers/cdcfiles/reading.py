@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tidegate.changes.batch import Chunk, TableEvent
@@ -11,30 +11,10 @@ from tidegate.changes.position import FileMark, LinesPosition
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import EventRefused
 from tidegate.providers.cdcfiles.chunks import Builder
-from tidegate.providers.cdcfiles.files import File
+from tidegate.providers.cdcfiles.lines import Parsed
 from tidegate.providers.cdcfiles.records import Happening, Record, Refused, Tables
 from tidegate.providers.cdcfiles.repeats import Mark
 from tidegate.sync.protocols import Limits, Window
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A file of the folder, and its identity: by which positions know it."""
-
-    file: File
-    key: str
-
-
-@dataclass(slots=True)
-class Parsed:
-    """A record with where it stands: its line's number, and the line's end in the file."""
-
-    known: Known
-    record: Record
-    line: int
-    start: int
-    end: int
-    text: bytes
 
 
 class Reading:

@@ -6,8 +6,6 @@ that the tool itself wrote (Debezium's ``r``, Maxwell's ``bootstrap-insert``), o
 
 from __future__ import annotations
 
-import heapq
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,19 +17,15 @@ import pyarrow.compute as pc
 from tidegate.changes.batch import Chunk
 from tidegate.changes.position import FileMark, LinesPosition, Position
 from tidegate.changes.schema import TableName, TableSchema
-from tidegate.errors import ConfigError, EventRefused, PositionLost, PreflightError, SchemaError, TidegateError
+from tidegate.errors import ConfigError, PositionLost, PreflightError, SchemaError, TidegateError
 from tidegate.providers.cdcfiles import formats
-from tidegate.providers.cdcfiles.files import File, Files, whole_end
-from tidegate.providers.cdcfiles.reading import Known, Parsed, Reading
-from tidegate.providers.cdcfiles.records import Broken, Format, Place, Record, Refused, Tables
-from tidegate.providers.cdcfiles.types import Declared, declared
-from tidegate.providers.cdcfiles.values import Hints
+from tidegate.providers.cdcfiles.files import File, Files
+from tidegate.providers.cdcfiles.lines import Known, Lines, Span
+from tidegate.providers.cdcfiles.reading import Reading
+from tidegate.providers.cdcfiles.schemas import Schemas
 from tidegate.providers.storage import storage_options
 from tidegate.sync.protocols import Findings, Limits, Window
 
-log = logging.getLogger(__name__)
-
-_TAIL = 256 * 1024
 _GONE = 100
 """Files that are gone are remembered up to this number, lest one that comes back be read twice."""
 _MANY = 1000
@@ -44,21 +38,22 @@ class CdcFilesSource:
         self._files = files
         self._values = values
         self._name = name
-        self._hints = Hints(values["time_zone"], values["decimal_mode"], values["time_mode"], values["binary_mode"])
-        self._ddl = self._read_ddl(values["ddl"])
-        self._default = TableName.parse(values["table"]) if values["table"] else None
+        self._lines = Lines(files, name, skip_broken=values["broken_lines"] != "fail")
+        self._schemas = Schemas(files, self._lines, values, name)
         self._stored: dict[TableName, LinesPosition] = {}
         self._format: str | None = None if values["format"] == "auto" else values["format"]
-        self._schemas: dict[TableName, TableSchema] = {}
         self._view: list[Known] = []
         self._newest: int | None = None
         self._level = False
-        self.skipped = 0
-        """Broken lines that the last read passed over."""
 
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def skipped(self) -> int:
+        """Broken lines that the last read passed over."""
+        return self._lines.skipped
 
     @property
     def copies_at_once(self) -> int:
@@ -83,7 +78,7 @@ class CdcFilesSource:
             self._decide_format(known)
             problems += self._check_stored(known)
             if not problems:
-                self._find_schemas(known, list(stored))
+                self._schemas.find(list(stored), self._stored, self._in_order(known), self._chosen)
         except TidegateError as error:
             problems.append(error)
         warnings = []
@@ -93,14 +88,14 @@ class CdcFilesSource:
 
     def schema(self, table: TableName) -> TableSchema:
         """The table as the records after its position have it, or as they last had it. SchemaError if none speaks of it."""
-        if table not in self._schemas:
+        if table not in self._schemas.found:
             known = self._view or self._look()
             self._decide_format(known)
-            self._find_schemas(known, [table])
-        if table not in self._schemas:
+            self._schemas.find([table], self._stored, self._in_order(known), self._chosen)
+        if table not in self._schemas.found:
             what = "no record of it in the files, and it is not declared"
             raise SchemaError(what, connection=self._name, table=table, setting="ddl, or leave the table out until it has records")
-        return self._schemas[table]
+        return self._schemas.found[table]
 
     def estimate(self, table: TableName, after: Position | None) -> int | None:
         """None: lines would have to be counted."""
@@ -152,12 +147,13 @@ class CdcFilesSource:
                 files[item.key] = replace(before, name=item.file.name)
                 continue
             whole = formats.any_line if found_end else ends
-            end = self._whole_end(item.file, before.offset, whole, followed=found_end)
+            end = self._lines.whole_end(item.file, before.offset, whole, followed=found_end)
             found_end |= end is not None and end > before.offset
             offset = before.offset if end is None else max(end, before.offset)
             if offset or item.key in marks:
                 lines = before.lines if offset == before.offset else 0
-                rest = whole is not formats.any_line and self._whole_end(item.file, offset, formats.any_line) not in (None, offset)
+                whole_lines = self._lines.whole_end(item.file, offset, formats.any_line) if whole is not formats.any_line else None
+                rest = whole_lines not in (None, offset)
                 files[item.key] = FileMark(item.file.name, offset, lines, 0 if rest else item.file.size)
         order = [item.key for item in self._in_order(known)]
         gone = [key for key in files if key not in order]
@@ -177,23 +173,22 @@ class CdcFilesSource:
         after = {table: position for table, position in window.after.items() if isinstance(position, LinesPosition)}
         known = {item.key: item for item in self._view or self._look()}
         starts = {key: self._first(key, after) for key in until.files}
-        spans = []
+        spans: list[Span] = []
         for key, mark in until.files.items():
             if mark.offset > starts[key].offset:
                 if key not in known:
                     raise self._gone(mark, after)
                 spans.append((known[key], starts[key], mark.offset))
-        tables = Tables(list(after), self._ddl, self._hints, self._default)
-        self._restore(tables, after)
+        tables = self._schemas.tables(list(after), after)
         base = replace(until, files=dict(starts))
         reading = Reading(self._name, window, after, base, tables, limits, merged=self._merged)
-        self.skipped = 0
+        self._lines.skipped = 0
         parser = formats.parser(self._chosen, tables, self._name)
-        for parsed in self._merge(spans, parser) if self._merged else self._one_by_one(spans, parser):
+        for parsed in self._lines.merged(spans, parser) if self._merged else self._lines.one_by_one(spans, parser):
             yield from reading.take(parsed)
         self._newest = reading.newest if reading.newest is not None else self._newest
         self._level = True
-        self._schemas |= reading.schemas
+        self._schemas.found |= reading.schemas
         yield reading.finish(until)
 
     def lag_seconds(self) -> float | None:
@@ -207,7 +202,7 @@ class CdcFilesSource:
     def close(self) -> None:
         """Nothing is held open."""
 
-    # Lines and records
+    # What there is
 
     @property
     def _chosen(self) -> str:
@@ -217,48 +212,6 @@ class CdcFilesSource:
     @property
     def _merged(self) -> bool:
         return bool(self._values["order"] == "position")
-
-    def _one_by_one(self, spans: Sequence[tuple[Known, FileMark, int]], parser: Format) -> Iterator[Parsed]:
-        for known, start, end in spans:
-            yield from self._records(known, start, end, parser)
-
-    def _merge(self, spans: Sequence[tuple[Known, FileMark, int]], parser: Format) -> Iterator[Parsed]:
-        """All files at once, their records by their places; one without a place stays behind the one before it."""
-
-        def placed(known: Known, start: FileMark, end: int, number: int) -> Iterator[tuple[tuple[int, ...], int, int, Parsed]]:
-            last: tuple[int, ...] = ()
-            for count, parsed in enumerate(self._records(known, start, end, parser)):
-                last = max(last, _order(parsed.record.place)) if parsed.record.place is not None else last
-                yield last, number, count, parsed
-
-        for *_, parsed in heapq.merge(*(placed(*span, number) for number, span in enumerate(spans))):
-            yield parsed
-
-    def _records(self, known: Known, start: FileMark, end: int, parser: Format) -> Iterator[Parsed]:
-        number = start.lines
-        for line in self._files.lines(known.file, start.offset, end):
-            number += 1
-            if not line.text:
-                yield Parsed(known, Record(), number, line.start, line.end, b"")
-                continue
-            where = f"{known.file.name}:{number}"
-            try:
-                record = parser.parse(line.text)
-            except Broken as error:
-                if self._values["broken_lines"] == "fail":
-                    setting = "broken_lines='skip', or mend the line"
-                    raise EventRefused(str(error), connection=self._name, position=where, setting=setting) from None
-                self.skipped += 1
-                log.warning("%s: %s: a broken line was skipped (%s), %d so far", self._name, where, error, self.skipped)
-                record = Record(ends=False)
-            except Refused as error:
-                raise EventRefused(str(error), connection=self._name, position=where, setting=error.setting) from None
-            except (TypeError, AttributeError, LookupError, ValueError) as error:
-                what = f"not of the shape that {self._chosen} gives its records ({type(error).__name__})"
-                raise EventRefused(what, connection=self._name, position=where, setting="format") from None
-            yield Parsed(known, record, number, line.start, line.end, line.text)
-
-    # What there is
 
     def _look(self) -> list[Known]:
         """The files as they are now, each with its identity. PreflightError if there are none."""
@@ -312,15 +265,6 @@ class CdcFilesSource:
                 marks.append(FileMark("", 0))
         return min(marks, key=lambda mark: mark.offset)
 
-    def _whole_end(self, file: File, start: int, ends: Any, *, followed: bool = False) -> int | None:
-        size = _TAIL
-        while True:
-            lines = self._files.tail(file, start, size)
-            end = whole_end(lines, start, ends, followed=followed)
-            if end is not None or not lines or lines[0].start <= start:
-                return end
-            size *= 8
-
     def _decide_format(self, known: Sequence[Known]) -> None:
         stored = {position.format for position in self._stored.values()}
         if self._format is None and stored:
@@ -358,89 +302,6 @@ class CdcFilesSource:
                 sizes[key] = offset if not offset or opened.read(1) else offset - 1
         return sizes[key] < offset
 
-    # Schemas
-
-    def _find_schemas(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
-        new = [table for table in tables if table not in self._schemas]
-        if new:
-            self._find_last(known, new)
-            self._add_columns(known, new)
-
-    def _find_last(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
-        """Schemas as they are declared, or were last, or as the first record has them."""
-        wanted = list(tables)
-        known_tables = Tables(wanted, self._ddl, self._hints, self._default)
-        self._restore(known_tables, self._stored)
-        for table in list(wanted):
-            told = known_tables.declaration(table, table.schema, table.name)
-            stored = self._stored[table].tables.get(str(table), {}).get("schema") if table in self._stored else None
-            if told is not None:
-                self._schemas[table] = told.schema(table, self._name)
-            elif stored is not None:
-                self._schemas[table] = TableSchema.from_json(stored)
-            else:
-                continue
-            wanted.remove(table)
-        if not wanted:
-            return
-        parser = formats.parser(self._chosen, known_tables, self._name)
-        # A copy comes first in the order of names as well; which record of a table is met first matters little.
-        for item in self._in_order(known):
-            end = self._whole_end(item.file, 0, formats.any_line) or 0
-            for parsed in self._records(item, FileMark(item.file.name, 0), end, parser) if end else ():
-                found = parsed.record.table
-                if found in wanted and found is not None and parsed.record.shape is not None:
-                    self._schemas[found] = parsed.record.shape.schema
-                    wanted.remove(found)
-                    if not wanted:
-                        return
-
-    def _add_columns(self, known: Sequence[Known], tables: Sequence[TableName]) -> None:
-        """What statements that are still to be read add: a target that lacks the column couldn't give old rows its default."""
-        known_tables = Tables(list(tables), self._ddl, self._hints, self._default)
-        parser, may_add = formats.parser(self._chosen, known_tables, self._name), formats.may_add(self._chosen)
-        read = {table: self._stored[table].files if table in self._stored else {} for table in tables}
-        for item in self._in_order(known):
-            offsets = {table: files[item.key].offset if item.key in files else 0 for table, files in read.items()}
-            if all(item.key in files and files[item.key].size == item.file.size for files in read.values()):
-                continue
-            for line in self._files.lines(item.file, min(offsets.values())):
-                if not may_add(line.text):
-                    continue
-                try:
-                    record = parser.parse(line.text)
-                except (TypeError, AttributeError, LookupError, ValueError):
-                    continue  # refused, if it is to be, where it is read
-                for table, happening in record.happenings:
-                    schema = self._schemas.get(table)
-                    new = happening.column
-                    if schema is None or new is None or line.start < offsets[table] or new.name in schema.names:
-                        continue
-                    self._schemas[table] = replace(schema, columns=(*schema.columns, new))
-
-    def _restore(self, tables: Tables, after: Mapping[TableName, LinesPosition]) -> None:
-        """What statements among the records have declared so far."""
-        for table, position in after.items():
-            told = position.tables.get(str(table), {}).get("told")
-            if told is not None:
-                tables.restore(Declared.from_json(table, told))
-
-    def _read_ddl(self, text: str | None) -> list[Declared]:
-        if not text:
-            return []
-        if "(" not in text:
-            what = f"neither CREATE TABLE statements nor a file with them: {text}"
-            try:
-                ddl = Files(text, {}, self._name)
-                found = ddl.all()
-            except TidegateError as error:
-                raise ConfigError(what, connection=self._name, setting="ddl") from error
-            if len(found) != 1:
-                what += " is no file" if not found else f" is {len(found)} files"
-                raise ConfigError(what, connection=self._name, setting="ddl")
-            text = ddl.head(found[0], found[0].size + 1).decode()
-        return declared(text, self._name)
-
     # Errors
 
     def _lost(self, table: TableName, position: Position, what: str) -> PositionLost:
@@ -450,11 +311,6 @@ class CdcFilesSource:
     def _gone(self, mark: FileMark, after: Mapping[TableName, LinesPosition]) -> TidegateError:
         what = f"{mark.name} is gone, and was not read to its end"
         return PositionLost(what, connection=self._name, table=next(iter(after), None), position=mark.name, setting="url")
-
-
-def _order(place: Place) -> tuple[int, ...]:
-    """Places of different epochs by the log's files."""
-    return place.log[1:] + place.at[-2:] if place.log is not None else place.at
 
 
 def open_source(values: Mapping[str, Any], name: str) -> CdcFilesSource:

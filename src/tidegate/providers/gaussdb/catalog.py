@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from tidegate.changes.schema import TableName
-from tidegate.providers.postgres.catalog import Catalog, CatalogTable
+from tidegate.providers.postgres.belongings import USERS, users_query
+from tidegate.providers.postgres.catalog import Catalog, CatalogTable, columns_query, relation_query, uniques_query
 from tidegate.providers.postgres.session import Session
 
 _PLACE = (
@@ -13,49 +14,10 @@ _PLACE = (
 )
 
 # 9.2's relkind for every table is 'r'; openGauss says in parttype whether it has partitions ('p') and subpartitions ('s').
-_RELATION = """
-SELECT c.oid, {kind}, c.reltuples, pg_has_role(c.relowner, 'USAGE'),
-       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
-       has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
+_KIND = "CASE WHEN c.parttype IN ('p', 's') THEN 'p' ELSE c.relkind END"
 
-_COLUMNS = """
-SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod),
-       CASE WHEN t.typname = 'bpchar' THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END,
-       CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END,
-       a.attnotnull, a.atthasdef{identity}, {generated}
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
-LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-
-_UNIQUES = """
-SELECT c.relname, i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL,
-       ARRAY(SELECT a.attname::text FROM generate_series(0, i.{count} - 1) AS n
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n]),
-       i.indisprimary
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND i.indisunique
-ORDER BY i.indisprimary DESC, c.relname
-"""
-
-# PostgreSQL's query without the policies and publications that 9.2 doesn't have.
-_USERS = """
-SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid)
-FROM pg_catalog.pg_depend d
-JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-LEFT JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = %(oid)s AND a.attname = %(column)s
-  AND (d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass, 'pg_catalog.pg_proc'::regclass)
-       OR f.adnum <> d.refobjsubid
-       OR (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0))
-ORDER BY 1
-"""
+_GENERATED = """EXISTS (
+         SELECT 1 FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND d.adgencol = 's')"""
 
 # PG_PARTITION: the table's own line ('r') has the partition key, its partitions' lines ('p') the key of the subpartitions.
 _PARTITION_KEY = f"""
@@ -100,26 +62,21 @@ class GaussdbTable(CatalogTable):
 class GaussdbCatalog(Catalog):
     """Reads the catalog. ``there``: those of :data:`tidegate.providers.gaussdb.probe.CATALOG` that the server has."""
 
-    column_users = _USERS
+    # 9.2 has neither policies nor publications.
+    column_users = users_query(*USERS)
 
     def __init__(self, there: frozenset[str] = frozenset()) -> None:
         self._there = there
-        parted = "pg_class.parttype" in there
-        self.relation = _RELATION.format(
-            kind="CASE WHEN c.parttype IN ('p', 's') THEN 'p' ELSE c.relkind END" if parted else "c.relkind"
-        )
-        generated = []
-        if "pg_attrdef.adgencol" in there:
-            generated.append("coalesce(d.adgencol = 's', false)")
-        if "pg_attribute.attgenerated" in there:
-            generated.append("a.attgenerated <> ''")
-        identity = "pg_attribute.attidentity" in there
-        if identity:
-            generated.append("a.attidentity = 'a'")
-        self.columns = _COLUMNS.format(
-            identity=" OR a.attidentity <> ''" if identity else "", generated=" OR ".join(generated) or "false"
-        )
-        self.uniques = _UNIQUES.format(count="indnkeyatts" if "pg_index.indnkeyatts" in there else "indnatts")
+        if "pg_class.parttype" in there:
+            self.relation = relation_query(_KIND)
+        conditions = {
+            "pg_attrdef.adgencol": _GENERATED,
+            "pg_attribute.attgenerated": "a.attgenerated <> ''",
+            "pg_attribute.attidentity": "a.attidentity = 'a'",
+        }
+        generated = [condition for column, condition in conditions.items() if column in there]
+        self.columns = columns_query(generated, identity="pg_attribute.attidentity" in there)
+        self.uniques = uniques_query(included="pg_index.indnkeyatts" in there)
 
     def table(self, session: Session, table: TableName) -> GaussdbTable | None:
         found = super().table(session, table)

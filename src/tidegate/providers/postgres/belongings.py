@@ -118,17 +118,25 @@ WHERE c.oid = %(oid)s AND pg_get_userbyid(c.relowner) <> current_user
 ORDER BY 1
 """
 
-# What keeps a column from being given another type. Indexes, defaults and plain constraints follow it.
-USERS = """
+USERS = ("pg_rewrite", "pg_trigger", "pg_proc")
+"""The catalogs of every PostgreSQL whose objects keep a column from being given another type."""
+
+
+def users_query(*catalogs: str, partition_key: bool = True) -> str:
+    """What keeps a column from being given another type: objects of these catalogs, and columns computed from it.
+
+    Indexes, defaults and plain constraints follow it. ``partition_key``: the table itself, too, where it depends on the columns of
+    its partition key (PostgreSQL 10 on). A catalog that the server lacks must not be named: a cast to its name would fail.
+    """
+    kinds = ", ".join(f"'pg_catalog.{catalog}'::regclass" for catalog in catalogs)
+    itself = "d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0"
+    return f"""
 SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid)
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 LEFT JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
 WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = %(oid)s AND a.attname = %(column)s
-  AND (d.classid IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass, 'pg_catalog.pg_policy'::regclass,
-                     'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_publication_rel'::regclass)
-       OR f.adnum <> d.refobjsubid
-       OR (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = d.refobjid AND d.objsubid = 0))
+  AND (d.classid IN ({kinds}) OR f.adnum <> d.refobjsubid{f" OR ({itself})" if partition_key else ""})
 ORDER BY 1
 """
 

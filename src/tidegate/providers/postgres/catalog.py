@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tidegate.changes.schema import TableName
@@ -11,20 +12,29 @@ from tidegate.providers.postgres.belongings import Belongings, ColumnSettings, G
 from tidegate.providers.postgres.session import Session
 from tidegate.providers.postgres.types import PgColumn
 
-_RELATION = """
-SELECT c.oid, c.relkind, c.reltuples, pg_has_role(c.relowner, 'USAGE'),
+
+def relation_query(kind: str = "c.relkind") -> str:
+    """A table's oid, kind, rows and rights. ``kind``: what it is by pg_class ``c``: p with partitions, f if foreign, v, m or r."""
+    return f"""
+SELECT c.oid, {kind}, c.reltuples, pg_has_role(c.relowner, 'USAGE'),
        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
        has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 
-# A domain is taken for the type that it restricts.
-_COLUMNS = """
+
+def columns_query(generated: Sequence[str], *, identity: bool) -> str:
+    """A table's columns by its oid; a domain is taken for the type that it restricts.
+
+    ``generated``: conditions over pg_attribute ``a``, any of which says that nobody may write the column. ``identity``: whether the
+    server knows identity columns (PostgreSQL 10 on).
+    """
+    return f"""
 SELECT a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod),
        CASE WHEN t.typname = 'bpchar' THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END,
        CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END,
-       a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a'
+       a.attnotnull, {"a.atthasdef OR a.attidentity <> ''" if identity else "a.atthasdef"}, {" OR ".join(generated) or "false"}
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
@@ -32,15 +42,22 @@ WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
 
-_UNIQUES = """
+
+def uniques_query(*, included: bool = True) -> str:
+    """A table's unique indexes by its oid. ``included``: an index may have columns besides its key (PostgreSQL 11 on)."""
+    key = "pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+    if included:
+        key = """generate_series(0, i.indnkeyatts - 1) AS n
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n]"""
+    return f"""
 SELECT c.relname, i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL,
-       ARRAY(SELECT a.attname::text FROM generate_series(0, i.indnkeyatts - 1) AS n
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n]),
+       ARRAY(SELECT a.attname::text FROM {key}),
        i.indisprimary
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %s AND i.indisunique
 ORDER BY i.indisprimary DESC, c.relname
 """
+
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
@@ -95,8 +112,9 @@ class CatalogTable:
 class Catalog:
     """Reads the catalog. A system of PostgreSQL's family whose catalog differs overrides the queries."""
 
-    relation, columns, uniques = _RELATION, _COLUMNS, _UNIQUES
-    column_users = belongings.USERS
+    relation, uniques = relation_query(), uniques_query()
+    columns = columns_query(["a.attgenerated <> ''", "a.attidentity = 'a'"], identity=True)
+    column_users = belongings.users_query(*belongings.USERS, "pg_policy", "pg_publication_rel")
     owned_table, grants, column_settings = belongings.TABLE, belongings.GRANTS, belongings.COLUMNS
     indexes, definition, obstacles = belongings.INDEXES, belongings.DEFINITION, belongings.OBSTACLES
 

@@ -215,6 +215,9 @@ def settle(transactions: Transactions, decision: Decision, connection: str) -> l
         if lost:
             if step.action is None and found in ("open", "prepared"):
                 transactions.rollback(step.label, step.tables)
+            elif found == "unknown" and not step.keyed and _is_in(transactions, step, found, connection):
+                standing[at] = "done"
+                continue
             lost.append(step)
         elif step.action is not None:
             transactions.act(step.action)

@@ -23,7 +23,7 @@ from tidegate.sync.protocols import Copy, Entry, Intent, Lease, Load, Window, re
 from tidegate.sync.results import WriteResult
 from tidegate.sync.verbs import Verbs
 
-SOURCE = TableName("shop", "t")
+SOURCE, TARGET = TableName("shop", "t"), TableName("", "t")
 FAST: dict[str, Any] = {"retry_wait": 0.0}
 
 
@@ -112,7 +112,7 @@ def at(offset: int) -> BinlogPosition:
     return BinlogPosition("binlog.000001", offset, "1")
 
 
-def entry(offset: int, sync: str = "s", table: TableName = SOURCE, target: TableName = TableName("", "t"), **more: Any) -> Entry:
+def entry(offset: int, sync: str = "s", table: TableName = SOURCE, target: TableName = TARGET, **more: Any) -> Entry:
     return Entry(sync, table, target, at(offset), **more)
 
 
@@ -197,7 +197,7 @@ class Killed(BaseException):
 
 
 def kill(sink: StarrocksSink, method: str, *, nth: int = 1, after: bool = False, ledger: bool = False) -> None:
-    """The process dies before, or ``after``, the nth call of this method of the sink's loader; the ledger's own loads don't count."""
+    """The process dies before, or ``after``, the nth call of this method of the loader; the ledger's loads don't count."""
     real, calls = getattr(sink._streamload, method), itertools.count(1)
 
     def call(label: str, *args: Any, **more: Any) -> Any:

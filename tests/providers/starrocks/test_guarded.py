@@ -22,7 +22,7 @@ from tests.providers.starrocks.conftest import (
     schema_of,
 )
 from tidegate.changes.batch import ChangeBatch
-from tidegate.errors import ConflictError, PermanentError, RowRefused
+from tidegate.errors import ConflictError, RowRefused, TidegateError
 from tidegate.sync.protocols import Window
 from tidegate.sync.results import WriteResult
 
@@ -49,7 +49,8 @@ def names(box: Box) -> list[tuple[Any, ...]]:
 
 def quarantined(box: Box) -> list[tuple[Any, ...]]:
     return box.query(
-        "SELECT sync, target_table, `keys`, events, error, superseded_at IS NOT NULL FROM tidegate_quarantine ORDER BY `keys`, events"
+        "SELECT sync, target_table, `keys`, events, error, superseded_at IS NOT NULL "
+        "FROM tidegate_quarantine ORDER BY `keys`, events"
     )
 
 
@@ -216,7 +217,7 @@ def test_a_chunk_that_loaded_no_new_row_loads_none_when_the_next_run_repeats_it(
     assert rows(box) == [(2, "old"), (3, "y")]
 
 
-def test_a_window_that_reads_differently_stops_the_run(box: Box) -> None:
+def test_a_window_that_reads_differently_is_not_gone_on_with(box: Box) -> None:
     box.reopen(sink_version="V1")
     box.sink.ledger.setup()
     target = box.target(SCHEMA)
@@ -224,10 +225,10 @@ def test_a_window_that_reads_differently_stops_the_run(box: Box) -> None:
     lease = box.sink.ledger.acquire("s", "me", 60)
     box.begin(target, lease=lease).write(target, inserts(people((1, "a")), "id"))
     (intent,) = box.sink.ledger.intents(lease)
-    with pytest.raises(PermanentError, match="reads differently now"):
+    with pytest.raises(TidegateError, match="reads differently now"):
         box.begin(target, lease=lease, intent=intent).write(target, inserts(people((1, "b")), "id"))
-    with pytest.raises(PermanentError, match=r"had 1 chunks when it was announced and has 0 now"):
+    with pytest.raises(TidegateError, match=r"had 1 chunks when it was announced and has 0 now"):
         box.begin(target, lease=lease, intent=intent).commit([entry(10)])
     other = box.target(schema_of(people((1, "a")), "id"), ignore_nulls=True)
-    with pytest.raises(PermanentError, match="written under other options"):
+    with pytest.raises(TidegateError, match="written under other options"):
         box.begin(other, lease=lease, intent=intent)

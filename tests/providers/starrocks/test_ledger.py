@@ -193,9 +193,13 @@ def test_only_what_is_new_is_read_and_a_takeover_reads_from_the_last_checkpoint(
     read: list[int] = []
     log = log_of(fresh.ledger)
     real: Any = log.records
-    monkeypatch.setattr(
-        log, "records", lambda name, since=None: [read.append(number) or (number, it) for number, it in real(name, since)]
-    )
+
+    def records(name: str, since: int | None = None) -> Any:
+        found = real(name, since)
+        read.extend(number for number, _ in found)
+        return found
+
+    monkeypatch.setattr(log, "records", records)
     assert fresh.ledger.last("s")[SOURCE].position == at(14)
     assert read == [6], "the record of the lease, which holds the state"
     fresh.ledger.last("s")

@@ -410,6 +410,6 @@ def test_rows_that_the_server_may_leave_out_are_counted_and_part_of_rows(box: Bo
     result = box.write(target, inserts(table, "id"))
     assert (result.rows, result.filtered, result.loads) == (4, 1, 1)
     assert [row[0] for row in rows(box)] == [1, 3, 4]
-    with pytest.raises(RowRefused, match="3 of 4 rows|filtered"):
+    with pytest.raises(RowRefused, match=r"3 of 4 rows|filtered"):
         box.write(target, inserts(pa.table({"id": [5, 6, 7, 8], "m": [1, 1000, 1000, 1000]}), "id"))
     assert len(rows(box)) == 3

@@ -6,7 +6,6 @@ import pytest
 
 from tests.providers.starrocks.conftest import FIRST, SCHEMA, SOURCE, Box, Killed, at, entry, inserts, kill, people, rows
 from tidegate.sync.mapping import Target
-from tidegate.sync.protocols import Window
 
 
 def tables(box: Box) -> list[str]:
@@ -72,8 +71,21 @@ def test_the_shadow_of_a_table_that_is_gone_is_given_its_name(box: Box) -> None:
     assert (rows(box), tables(box)) == ([(1, "ann"), (2, "bob")], ["t"])
 
 
-@pytest.mark.parametrize("dies", ["before the decision", "before the commit", "before the swap", "after the swap", "after the drop"])
-def test_a_swap_that_was_decided_is_done_once_whenever_the_run_dies(box: Box, dies: str, monkeypatch: pytest.MonkeyPatch) -> None:
+AFTER = ("before the swap", "after the swap", "after the drop")
+
+
+@pytest.mark.parametrize(
+    ("version", "dies"),
+    [
+        ("AUTO", "before the decision"),
+        ("AUTO", "before the commit"),
+        *((version, dies) for version in ("AUTO", "V1") for dies in AFTER),
+    ],
+)
+def test_a_swap_that_was_decided_is_done_once_whenever_the_run_dies(
+    box: Box, version: str, dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.reopen(sink_version=version)
     target = box.target(SCHEMA)
     box.write(target, inserts(people((9, "old")), "id"))
     box.sink.ledger.setup()
@@ -102,7 +114,7 @@ def test_a_swap_that_was_decided_is_done_once_whenever_the_run_dies(box: Box, di
     before = rows(box)
     assert before == ([(9, "old")] if dies.startswith("before") else [(1, "ann"), (2, "bob")])
     for _ in range(2):
-        box.reopen()
+        box.reopen(sink_version=version)
         lease = box.sink.ledger.acquire("s", "me", 60)
         box.sink.ledger.intents(lease)
     if dies == "before the decision":
@@ -114,24 +126,3 @@ def test_a_swap_that_was_decided_is_done_once_whenever_the_run_dies(box: Box, di
         assert box.sink.ledger.last("s")[SOURCE].position == at(10)
     box.write(target, inserts(people((3, "cid")), "id"), lease=lease)
     assert (3, "cid") in rows(box)
-
-
-def test_a_swap_announced_and_done_by_v1_is_not_done_again(box: Box) -> None:
-    box.reopen(sink_version="V1")
-    target = box.target(SCHEMA)
-    box.write(target, inserts(people((9, "old")), "id"))
-    box.sink.ledger.setup()
-    lease = box.sink.ledger.acquire("s", "me", 60)
-    shadow = prepared_shadow(box, target)
-    load = box.begin(shadow, lease=lease)
-    load.write(shadow, inserts(FIRST, "id"), "fresh")
-    load.swap(target, shadow)
-    assert rows(box) == [(1, "ann"), (2, "bob")]
-    box.reopen(sink_version="V1")
-    lease = box.sink.ledger.acquire("s", "me", 60)
-    (intent,) = box.sink.ledger.intents(lease)
-    # The whole window again, in the same order; the shadow is the table by now.
-    box.prepare(shadow)
-    load = box.sink.begin([shadow], lease, Window({SCHEMA.table: at(4)}, at(10)), intent)
-    load.write(shadow, inserts(FIRST, "id"), "fresh")
-    assert rows(box) == [(1, "ann"), (2, "bob")]

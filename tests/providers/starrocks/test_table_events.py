@@ -7,7 +7,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.providers.starrocks.conftest import FIRST, SCHEMA, Box, Killed, at, changes, entry, inserts, kill, people, rows, schema_of
+from tests.providers.starrocks.conftest import (
+    FIRST,
+    SCHEMA,
+    Box,
+    Killed,
+    at,
+    changes,
+    entry,
+    inserts,
+    kill,
+    people,
+    rows,
+    schema_of,
+)
 from tidegate.errors import EventRefused, SchemaError
 from tidegate.sync.protocols import Window
 
@@ -40,7 +53,8 @@ def test_truncate_follows_the_delete_mode(box: Box) -> None:
     load.write(soft, inserts(people((1, "back")), "id"))
     load.commit([])
     assert rows(box) == [(1, "back", 0), (2, "bob", 1)]
-    for options in ({"delete_mode": "ignore"}, {"write_mode": "append", "op_column": "op"}):
+    kept: list[dict[str, Any]] = [{"delete_mode": "ignore"}, {"write_mode": "append", "op_column": "op"}]
+    for options in kept:
         load = box.begin(box.target(SCHEMA, **options))
         load.truncate(box.target(SCHEMA, **options))
         load.commit([])
@@ -85,7 +99,7 @@ def test_a_fill_is_refused_where_rows_that_are_there_cannot_be_changed(box: Box)
     target = box.target(SCHEMA, write_mode="append", op_column="op")
     box.prepare(target)
     load = box.begin(target)
-    with pytest.raises(SchemaError, match="no primary key model.*on_ddl='resync'"):
+    with pytest.raises(SchemaError, match=r"no primary key model.*on_ddl='resync'"):
         load.fill(target, SCHEMA.column("name"), pa.scalar("x"))
     load.abort()
 

@@ -12,8 +12,6 @@ from tests.providers.starrocks.conftest import Box, Killed, kill
 from tidegate.errors import ConfigError, ConflictError, PermanentError, RowRefused, SchemaError
 from tidegate.sync.verbs import Verbs
 
-QUICK = {"retry_wait": 0.0}
-
 
 @pytest.fixture
 def verbs(box: Box) -> Verbs:
@@ -177,14 +175,24 @@ def test_a_missing_table_is_made_with_its_key(verbs: Verbs) -> None:
 
 def test_expressions_make_bitmaps_and_hlls_and_no_user_is_lost(box: Box) -> None:
     for name, kind in (("page_uv", "BITMAP BITMAP_UNION"), ("hll_uv", "HLL HLL_UNION")):
-        box.table(f"page_id INT, visit_date DATETIME, visit_users {kind}", "AGGREGATE KEY(page_id, visit_date) DISTRIBUTED BY HASH(page_id)", name)
+        box.table(
+            f"page_id INT, visit_date DATETIME, visit_users {kind}",
+            "AGGREGATE KEY(page_id, visit_date) DISTRIBUTED BY HASH(page_id)",
+            name,
+        )
     verbs = box.verbs()
-    visits = [{"page_id": page, "visit_date": "2020-06-23 01:30:30", "visit_user_id": user} for page, user in ((1, 13), (1, 23), (1, 33), (1, 13), (2, 13))]
+    visits = [
+        {"page_id": page, "visit_date": "2020-06-23 01:30:30", "visit_user_id": user}
+        for page, user in ((1, 13), (1, 23), (1, 33), (1, 13), (2, 13))
+    ]
     for name, made in (("page_uv", "to_bitmap"), ("hll_uv", "hll_hash")):
         properties = {"columns": f"page_id,visit_date,visit_user_id,visit_users={made}(visit_user_id)"}
         result = verbs.append(name, visits, properties=properties)
         assert result.rows == 5
-        assert box.query(f"SELECT page_id, COUNT(DISTINCT visit_users) FROM {name} GROUP BY page_id ORDER BY page_id") == [(1, 3), (2, 1)]
+        assert box.query(f"SELECT page_id, COUNT(DISTINCT visit_users) FROM {name} GROUP BY page_id ORDER BY page_id") == [
+            (1, 3),
+            (2, 1),
+        ]
     assert verbs.read("page_uv").column_names == ["page_id", "visit_date"]
     with pytest.raises(SchemaError, match="visit_users"):
         verbs.append("page_uv", [{"page_id": 1, "visit_date": "2020-06-23 01:30:30"}])
@@ -232,11 +240,9 @@ def test_a_reader_is_written_in_pieces_and_all_or_nothing(verbs: Verbs) -> None:
 def test_a_verb_is_tried_again_and_what_failed_is_counted(box: Box) -> None:
     box.table("id INT, note VARCHAR(10)")
     box.server.fault("dead", on="stream_load", at="be")
-    result = box.verbs(sink_version="V1").upsert("t", [{"id": 1, "note": "x"}], **QUICK)
+    result = box.verbs(sink_version="V1").upsert("t", [{"id": 1, "note": "x"}], retry_wait=0.0)
     assert (result.loads, result.failed_loads) == (1, 1)
     box.server.fault("dead", on="load", at="be")
-    result = box.verbs().upsert("t", [{"id": 2, "note": "y"}], **QUICK)
+    result = box.verbs().upsert("t", [{"id": 2, "note": "y"}], retry_wait=0.0)
     assert (result.loads, result.retries) == (1, 1)
     assert box.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
-
-

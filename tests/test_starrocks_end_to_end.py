@@ -16,11 +16,14 @@ from tests import shop as shop_module
 from tests.crash import run_and_kill
 from tests.servers import MySqlServer, StarrocksServer, start_starrocks
 from tests.shop import KEYS, TABLES, Shop
-from tidegate.errors import LeaseLost, PermanentError, TransientError
+from tidegate.changes.schema import TableName
+from tidegate.errors import LeaseLost, PermanentError, Unavailable
+from tidegate.providers.starrocks.prepared import Prepared
 from tidegate.providers.system import systems
 from tidegate.sync.mapping import Sync
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.results import SyncResult
+from tidegate.sync.resync import resync
 from tidegate.sync.run import run
 
 pytestmark = [pytest.mark.mysql, pytest.mark.starrocks]
@@ -194,12 +197,20 @@ def _every_step(
         check(target)
 
 
-POINTS = [pytest.param(5, id="few"), pytest.param(None, id="every", marks=pytest.mark.soak)]
+def _every(*cases: Any) -> list[Any]:
+    """Each case with all of its steps."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), None, marks=pytest.mark.soak, id=f"{case}-every")
+        for case in cases
+    ]
+
+
+MODES = [("upsert", version) for version in ("V1", "V2", "4.0")] + [("append", version) for version in ("V1", "V2", "4.0")]
+FEW = [("append", "V1"), ("upsert", "V2"), ("append", "4.0")]
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("version", ["V1", "V2"])
-@pytest.mark.parametrize("points", POINTS)
+@pytest.mark.parametrize(("version", "points"), [pytest.param("V2", 3, id="V2-few"), *_every("V1", "V2")])
 def test_a_copy_killed_at_any_request_is_finished_by_the_next_run(
     shop: Shop, starrocks_database: StarrocksServer, version: str, points: int | None
 ) -> None:
@@ -209,9 +220,9 @@ def test_a_copy_killed_at_any_request_is_finished_by_the_next_run(
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("mode", ["upsert", "append"])
-@pytest.mark.parametrize("version", ["V1", "V2", "4.0"])
-@pytest.mark.parametrize("points", POINTS)
+@pytest.mark.parametrize(
+    ("mode", "version", "points"), [*(pytest.param(*case, 3, id=f"{case[0]}-{case[1]}-few") for case in FEW), *_every(*MODES)]
+)
 def test_a_catch_up_killed_at_any_request_is_finished_by_the_next_run(
     shop: Shop, starrocks_database: StarrocksServer, four: StarrocksServer, mode: str, version: str, points: int | None
 ) -> None:
@@ -231,6 +242,42 @@ def test_a_catch_up_killed_at_any_request_is_finished_by_the_next_run(
             assert rows == shop.rows(table), table
 
     _every_step(shop, server, points, values, options, prepare, check)
+
+
+def _resync(shop: Shop, target: StarrocksServer, values: dict[str, Any]) -> None:
+    source = systems()["mysql"].open_source(shop.server.values(), "shop_mysql")
+    sink = systems()["starrocks"].open_sink(target.values(**values), "warehouse")
+    with closing(source), closing(sink):
+        resync(Sync.of("shop", tables_of(shop)), source, sink, [TableName(shop.database, "orders")], owner="somebody")
+
+
+@pytest.mark.parametrize("values", [{}, {"sink_version": "V1"}])
+def test_a_resync_copies_the_table_beside_the_old_one(
+    shop: Shop, starrocks_database: StarrocksServer, values: dict[str, Any]
+) -> None:
+    shop.fill(40)
+    sync_once(shop, starrocks_database, values=values)
+    starrocks_database.execute("UPDATE orders SET memo = 'damaged' WHERE 1 = 1", "INSERT INTO orders (id) VALUES (999999)")
+    _resync(shop, starrocks_database, values)
+    shop.run(5)
+    sync_once(shop, starrocks_database, values=values, batch_rows=20)
+    assert_equal(shop, starrocks_database)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(("version", "points"), [pytest.param("4.0", 3, id="4.0-few"), *_every("V1", "V2", "4.0")])
+def test_a_resync_killed_at_any_request_is_finished_by_the_next_run(
+    shop: Shop, starrocks_database: StarrocksServer, four: StarrocksServer, version: str, points: int | None
+) -> None:
+    server = dataclasses.replace(four, database="test") if version == "4.0" else starrocks_database
+    values = {} if version == "4.0" else {"sink_version": version}
+    shop.fill(45)
+
+    def prepare(target: StarrocksServer) -> None:
+        run_and_kill(shop.server.values(), target.values(**values), tables_of(shop), SMALL, system="starrocks")
+        _resync(shop, target, values)
+
+    _every_step(shop, server, points, values, SMALL, prepare, functools.partial(assert_equal, shop))
 
 
 @pytest.mark.parametrize("mode", ["upsert", "append"])
@@ -255,10 +302,14 @@ def test_every_reply_that_is_lost_once_leaves_the_same_rows(
 
 def _killed_after_it_decided(shop: Shop, target: StarrocksServer, options: dict[str, Any]) -> None:
     """A run that died with its loads prepared and its decision recorded, before the first commit."""
-    target.fault("refuse", on="commit", times=1000)
-    with pytest.raises(TransientError):
-        sync_once(shop, target, **options)
-    target.control("DELETE", "/faults")
+
+    def die(*_: object) -> None:
+        raise Unavailable("the process is gone")
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Prepared, "commit", die)
+        with pytest.raises(Unavailable, match="the process is gone"):
+            sync_once(shop, target, **options)
 
 
 @pytest.mark.parametrize("mode", ["upsert", "append"])

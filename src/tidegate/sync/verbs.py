@@ -6,7 +6,7 @@ Each call is one load: all of its rows are in, or none. They stand outside any s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow as pa
 from tidegate.changes.batch import ChangeBatch, RowKind
 from tidegate.changes.position import SplitsPosition
 from tidegate.changes.schema import TableName, TableSchema
-from tidegate.errors import SchemaError
+from tidegate.errors import ConfigError, SchemaError
 from tidegate.sync.mapping import Target
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import refusals
@@ -162,6 +162,8 @@ class _Writer:
             if self.options.write_mode != "overwrite" or self.existing is None:
                 return result
             first = _nothing(self.existing)
+        if self.options.conflict_mode == "strict" and not self.sink.capabilities.transactional:
+            changes = self._only_one(changes)
         target = self._target(first.schema)
         load = self.sink.begin([target], lease, window, intent)
         try:
@@ -177,9 +179,18 @@ class _Writer:
             raise
         return result
 
+    def _only_one(self, rest: Iterator[ChangeBatch]) -> Iterator[ChangeBatch]:
+        """Nothing, or ConfigError: without transactions the rows of one load alone are all added or none."""
+        if next(rest, None) is not None:
+            what = f"more than {self.options.batch_rows:,} rows can't be inserted here all or none"
+            raise ConfigError(what, connection=self.sink.name, table=self.table, setting="batch_rows, or conflict_mode='ignore'")
+        return iter(())
+
     def _target(self, schema: TableSchema) -> Target:
         """The checked target, its table made if there was none. A delete brings keys alone, so it can't make one."""
-        target = Target(self.table, schema, self.options, self.existing_only)
+        # A delete makes no row, so nothing is asked of it that a new row would lack.
+        deletes = self.kinds == RowKind.DELETE and not self.sink.capabilities.transactional
+        target = Target(self.table, schema, self.options, self.existing_only or deletes)
         for problem in refusals(target, self.sink.capabilities, self.sink.name):
             raise problem
         if self.existing is None and (self.kinds == RowKind.DELETE or self.existing_only):

@@ -21,6 +21,7 @@ from tidegate.changes.fold import fold, key_codes
 from tidegate.errors import EventRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.texts import base
+from tidegate.providers.starrocks.types import canonical
 from tidegate.sync.mapping import Target
 
 Ask = Literal["new", "strict", "update", "existing", "mark", "unmark"]
@@ -176,7 +177,13 @@ class _Merge:
             there = self.table.column(column.name)
             value = None if there is None or there.nullable else _neutral(column.type, there)
             arrays.append(pa.chunked_array([_repeated(value, keys.num_rows, column.type)]))
-        return pa.table(arrays, names=list(self.batch.schema.names))
+        names = list(self.batch.schema.names)
+        for there in self.more:
+            if not there.nullable and there.default is None:
+                kind = canonical(there).type
+                arrays.append(pa.chunked_array([_repeated(_neutral(kind, there), keys.num_rows, kind)]))
+                names.append(there.name)
+        return pa.table(arrays, names=names)
 
     def _is_partial(self, group: pa.Table) -> bool:
         """Whether writing the row whole would reset columns that it doesn't speak of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-SHARE = float(os.environ.get("TIDEGATE_TEST_SHARE", "0.4"))
+SHARE = float(os.environ.get("TIDEGATE_TEST_SHARE", "0.2"))
 
 
 def examples(full: int) -> int:

@@ -276,9 +276,9 @@ def _fresh(target: PostgresServer) -> None:
 
 @pytest.fixture(
     params=[
-        pytest.param(("postgres", 11), id="postgres-some"),
-        pytest.param(("gaussdb", 41), id="gaussdb-few"),
-        pytest.param(("adbpg", 41), id="adbpg-few"),
+        pytest.param(("postgres", 29), id="postgres-some"),
+        pytest.param(("gaussdb", 97), id="gaussdb-few"),
+        pytest.param(("adbpg", 97), id="adbpg-few"),
         *(pytest.param((system, 1), id=f"{system}-every", marks=pytest.mark.soak) for system in ("postgres", "gaussdb", "adbpg")),
     ]
 )

@@ -9,4 +9,4 @@ SHARE = float(os.environ.get("TIDEGATE_TEST_SHARE", "0.2"))
 
 def examples(full: int) -> int:
     """Of so many random examples those that run now."""
-    return max(min(full, 5), round(full * SHARE))
+    return max(min(full, 2), round(full * SHARE))

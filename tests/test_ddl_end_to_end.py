@@ -79,7 +79,7 @@ class Pair:
             return [value for (value,) in cursor.fetchall()]
 
 
-@pytest.fixture(params=["mariadb", "mysql56"])
+@pytest.fixture(params=["mariadb", pytest.param("mysql56", marks=pytest.mark.soak)])
 def pair(request: pytest.FixtureRequest, pg_database: PostgresServer) -> Any:
     server = request.getfixturevalue(request.param)
     name = f"ddl_{request.param}_{pg_database.database}"

@@ -398,6 +398,18 @@ def test_random_statements_between_runs_end_equal_to_the_source(
     _follow(request, postgres, flavour, windows)
 
 
+def test_a_text_that_takes_the_name_of_a_number_that_was_renamed_is_copied_anew(
+    request: pytest.FixtureRequest, postgres: PostgresServer
+) -> None:
+    """The target keeps the old column, which no text fits."""
+    windows = [
+        ["ALTER TABLE items ADD COLUMN extra INT NOT NULL DEFAULT 4"],
+        ["ALTER TABLE items CHANGE COLUMN extra extra2 INT"],
+        ["ALTER TABLE items ADD COLUMN extra VARCHAR(9) DEFAULT 'v' AFTER id"],
+    ]
+    _follow(request, postgres, "mariadb", windows)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql56"])
 @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))

@@ -178,7 +178,7 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
         left_out = [name for name in schema.names if name not in there.names and name not in schema.key]
         schema = schema.select(name for name in schema.names if name not in left_out)
     target = Target(mapping.target, schema, options)
-    problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry)]
+    problems: list[TidegateError] = [*refusals(target, sink.capabilities, sink.name), *_schema_problems(target, entry, sink)]
     if owner is not None and owner != sync.name:
         what = (
             f"belongs to the sync {owner}; two syncs on one table would undo each other's work (docs/recovery.md: handing it over)"
@@ -279,14 +279,27 @@ def refusals(target: Target, capabilities: Capabilities, connection: str) -> Ite
             yield ConfigError(f"the source has a column {name} already", table=target.schema.table, setting=setting)
 
 
-def _schema_problems(target: Target, entry: Entry | None) -> Iterator[PermanentError]:
+def _schema_problems(target: Target, entry: Entry | None, sink: Sink) -> Iterator[PermanentError]:
     known = entry.schema if entry is not None else None
-    if texts := turned_to_text(known, target.schema):
+    if texts := [*turned_to_text(known, target.schema), *_met_by_text(known, target, sink)]:
         what = f"{', '.join(texts)} became text at the source, which a target column of the old type would change or refuse"
         yield SchemaError(what, table=target.schema.table, setting="tidegate resync, or on_ddl='resync'")
     if known is not None and target.options.write_mode != "append" and known.key != target.key:
         what = f"the key was ({', '.join(known.key)}) and is ({', '.join(target.key)}); the target's rows are under the old one"
         yield SchemaError(what, table=target.schema.table, setting="key=[...], or tidegate resync once the target has the new key")
+
+
+def _met_by_text(known: TableSchema | None, target: Target, sink: Sink) -> list[str]:
+    """Texts that are new at the source, and whose name a column of another kind has in the target: it was dropped or renamed at the
+    source before."""
+    if known is None:
+        return []
+    new = [column.name for column in target.schema.columns if pa.types.is_string(column.type) and column.name not in known.names]
+    there = sink.describe(target.table) if new else None
+    if there is None:
+        return []
+    before = {column.name: column.type for column in there.columns}
+    return [name for name in new if not pa.types.is_string(before.get(name, pa.string()))]
 
 
 def turned_to_text(known: TableSchema | None, now: TableSchema) -> list[str]:

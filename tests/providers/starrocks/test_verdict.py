@@ -6,7 +6,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import (
@@ -170,6 +170,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["Status", "status", "msg", "TxnId", "NumberTotalRows", "Label", "other"]), json_values))
 def test_any_object_is_a_reply_with_an_outcome_and_an_exception(fields: dict[str, object]) -> None:
     reply = parsed(json.dumps(fields).encode())

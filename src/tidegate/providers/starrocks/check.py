@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from tidegate.errors import RowRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.encode_csv import csv_texts, examined, unsendable
 from tidegate.providers.starrocks.format import Format
@@ -43,6 +44,14 @@ class Refusal:
     mask: Mask
     column: str
     why: str
+
+
+def require(rows: pa.Table, table: CatalogTable, format: Format, connection: str) -> None:
+    """RowRefused for the first of what :func:`refused` finds."""
+    for found in refused(rows, table, format):
+        what = f"{int(found.mask.sum())} rows that the table can't take: {found.why}"
+        bad = rows.filter(pa.array(found.mask))
+        raise RowRefused(what, column=found.column, rows=bad, connection=connection, table=table.name, setting="on_error")
 
 
 def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None) -> list[Refusal]:

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, RowRefused, SchemaError
+from tidegate.errors import ConfigError, SchemaError
 from tidegate.providers.starrocks import sql
 from tidegate.providers.starrocks.catalog import CatalogTable
-from tidegate.providers.starrocks.check import refused
+from tidegate.providers.starrocks.check import require
 from tidegate.providers.starrocks.column_list import parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
@@ -82,7 +82,7 @@ class Encoder:
     def payload(self, target: Target, table: CatalogTable, step: StepRows, ignored: int = 0) -> StepPayload:
         properties = connection_properties(self.values) | checked(target.options.properties or {})
         format = self._format(properties)
-        self._check(target, table, step, format)
+        require(step.rows, table, format, self.metadata.name)
         derived = parse_columns(properties["columns"]) if "columns" in properties else None
         rows, names, there, made = step.rows, [], [], []
         for name in list(rows.column_names):
@@ -148,15 +148,6 @@ class Encoder:
         if step.version is not None:
             headers["merge_condition"] = step.version
         return headers
-
-    def _check(self, target: Target, table: CatalogTable, step: StepRows, format: Format) -> None:
-        """RowRefused for rows that StarRocks would refuse or change."""
-        for found in refused(step.rows, table, format):
-            bad = step.rows.filter(pa.array(found.mask))
-            what = f"{int(found.mask.sum())} rows that the table can't take: {found.why}"
-            raise RowRefused(
-                what, column=found.column, rows=bad, connection=self.metadata.name, table=target.table, setting="on_error"
-            )
 
     def table(self, name: TableName) -> CatalogTable:
         """As it was when it was first asked for. SchemaError if it is gone."""

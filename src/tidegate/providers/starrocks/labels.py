@@ -9,7 +9,8 @@ from typing import Any, cast, get_args
 from urllib.parse import quote
 
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, LoadUnresolved, TidegateError, TransientError, Unavailable
+from tidegate.errors import ConfigError, LoadUnresolved, PreflightError, TidegateError, TransientError, Unavailable
+from tidegate.providers.starrocks.continue_ import Answer
 from tidegate.providers.starrocks.http import Http
 from tidegate.providers.starrocks.reply import LabelState, Reply
 from tidegate.providers.starrocks.verdict import failure, fields, masked, parsed, permanent
@@ -115,6 +116,11 @@ class Labels:
         if not database:
             raise ConfigError("no database is named", connection=self.name, table=table, setting="database")
         return str(database)
+
+    def nobody(self, answer: Answer, table: object) -> PreflightError:
+        """For a success that was reported before any row was sent."""
+        what = f"{answer.address} reports a load that it took no row of: it is no frontend or backend"
+        return PreflightError(what, connection=self.name, table=table, setting="load_url")
 
     def error(self, reply: Reply, label: str, table: object | None) -> TidegateError:
         """The exception for a reply that is a failure, with the lines of its ErrorURL."""

@@ -14,9 +14,8 @@ from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
 
 _SUFFIX = "__tidegate_copy"
-_NAME_BYTES = 1024
-"""Of a table's name (documentation, "System limits"); before 3.0 it is 64, which :func:`shadow_table` keeps to."""
 _SHORT = 64
+"""Bytes of a table's name before 3.0; later it is 1024 (documentation, "System limits")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

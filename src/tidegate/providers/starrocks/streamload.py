@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from tidegate.changes.schema import TableName
-from tidegate.errors import LoadUnresolved, PreflightError, TransientError
+from tidegate.errors import LoadUnresolved, TransientError
 from tidegate.providers.starrocks.body import Payload
 from tidegate.providers.starrocks.reply import Reply
 from tidegate.providers.starrocks.transactions import Transactions
@@ -36,12 +36,7 @@ class StreamLoad(Transactions):
         verdict = outcome(reply)
         if verdict == "done":
             if not answer.sent:
-                raise PreflightError(
-                    f"{answer.address} reports a load that it took no row of: it is no frontend or backend",
-                    connection=self.name,
-                    table=table,
-                    setting="load_url",
-                )
+                raise self.nobody(answer, table)
             return reply
         if verdict == "exists" and reply.existing_job_status.upper() == "FINISHED":
             return replace(reply, settled=True)

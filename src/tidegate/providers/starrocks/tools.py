@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tidegate.changes.schema import TableName
-from tidegate.errors import ConfigError, RowRefused, SchemaError
+from tidegate.errors import ConfigError, SchemaError
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
-from tidegate.providers.starrocks.check import refused
+from tidegate.providers.starrocks.check import require
 from tidegate.providers.starrocks.column_list import parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
@@ -262,10 +262,7 @@ def _rows(
     shape = {"column_separator": values["column_separator"], "row_delimiter": values["row_delimiter"], **headers, **given}
     names = ("column_separator", "row_delimiter", "enclose", "escape")
     format = Format.of(kind, **{key: shape[key] for key in names if key in shape})
-    for found in refused(checked_rows, there, format):
-        what = f"{int(found.mask.sum())} rows that the table can't take: {found.why}"
-        bad = checked_rows.filter(pa.array(found.mask))
-        raise RowRefused(what, column=found.column, rows=bad, connection=name, table=table)
+    require(checked_rows, there, format, name)
     return encode(rows, catalog, format, ops=ops, time_zone=values["time_zone"]), headers
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tidegate.changes.schema import TableName
-from tidegate.errors import LoadUnresolved, PreflightError, TidegateError, TransientError, Unavailable
+from tidegate.errors import LoadUnresolved, TidegateError, TransientError, Unavailable
 from tidegate.providers.starrocks.body import Payload
 from tidegate.providers.starrocks.labels import Labels, Patience
 from tidegate.providers.starrocks.reply import LabelState, Reply
@@ -87,12 +87,7 @@ class Transactions(Labels):
             verdict = outcome(reply)
             if verdict == "done":
                 if not answer.sent:
-                    raise PreflightError(
-                        f"{answer.address} reports a load that it took no row of: it is no frontend or backend",
-                        connection=self.name,
-                        table=table,
-                        setting="load_url",
-                    )
+                    raise self.nobody(answer, table)
                 return reply
             if verdict == "busy" and patience.again():
                 # The backend still has the channel of the load before; nothing of this one was taken.

@@ -20,7 +20,6 @@ VARCHAR_MAX = 1_048_576
 """Bytes of the longest VARCHAR and VARBINARY (documentation, "System limits")."""
 STRING_BYTES = 65_533
 """Bytes of STRING, which is VARCHAR(65533)."""
-CHAR_MAX = 255
 
 _TYPES = {
     pa.bool_(): "BOOLEAN",

@@ -344,11 +344,6 @@ class Engine:
         with self._lock:
             self._kept(db, name).published.clear()
 
-    def tablet_id(self, db: str, name: str) -> int:
-        """The id of the table's first tablet, as it is in "too many versions"."""
-        with self._lock:
-            return self._kept(db, name).tablet
-
     def row_count(self, db: str, name: str) -> int:
         with self._lock:
             self._kept(db, name)

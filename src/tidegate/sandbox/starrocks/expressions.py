@@ -7,12 +7,10 @@ macros (:data:`MACROS`); a source column that the table doesn't have is text, as
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tidegate.sandbox.starrocks.model import LoadFailed
-from tidegate.sandbox.starrocks.sqltypes import quoted
 
 _SET = "CASE WHEN {0} IS NULL THEN NULL ELSE list_sort(list_distinct({0})) END"
 MACROS = (
@@ -167,8 +165,3 @@ def _duckdb(tree: Any) -> str:
 
 
 _strict_call = re.compile(r"'(?:[^']|'')*'|(?<![\w])(CAST|STRPTIME)\(")
-
-
-def select_list(columns: Sequence[str]) -> str:
-    """Quoted names with commas."""
-    return ", ".join(map(quoted, columns))

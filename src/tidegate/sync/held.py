@@ -33,8 +33,8 @@ class Shelf(Protocol):
     def add(self, keys: Sequence[Key], events: Sequence[Mapping[str, Any]], error: str) -> str:
         """Keep an entry; its id."""
 
-    def narrow(self, entry: str, keys: Sequence[Key]) -> None:
-        """Fewer keys wait in it."""
+    def narrow(self, entry: str, keys: Sequence[Key]) -> str:
+        """Fewer keys wait in it; its id from now on."""
 
     def settle(self, entry: str) -> None:
         """None does."""
@@ -79,12 +79,11 @@ class Quarantine:
         for entry, keys in list(self._open.items()):
             if not keys & settled:
                 continue
-            keys -= settled
-            if keys:
-                self._shelf.narrow(entry, sorted(keys))
+            del self._open[entry]
+            if left := keys - settled:
+                self._open[self._shelf.narrow(entry, sorted(left))] = left
             else:
                 self._shelf.settle(entry)
-                del self._open[entry]
 
     def supersede_all(self) -> None:
         """All rows were deleted: there is no key left whose changes wait."""

@@ -198,16 +198,24 @@ class WriteAheadLoad:
             raise self._outdated(what, table, "a new copy of the table")
         return announced
 
-    def _announce(self, table: TableName, rows: int, checksum: str) -> None:
-        sync = self._lease.sync if self._lease is not None else ""
+    def announced(self) -> str:
+        """The id of the intent, which is written down unless it is: what else is written in the target for this window is its."""
+        return self._announced().id
+
+    def _announced(self) -> Intent:
         if self._intent is None:
+            sync = self._lease.sync if self._lease is not None else ""
             self._intent = Intent(uuid.uuid4().hex, sync, self._window, self._limits, self._encoder, keyed=self._keyed)
             self._record(intent_record(self._intent))
-        number = len(self._intent.chunks)
-        digest = hashlib.sha256(f"{self._intent.id} {table} {number}".encode()).hexdigest()
+        return self._intent
+
+    def _announce(self, table: TableName, rows: int, checksum: str) -> None:
+        intent = self._announced()
+        number = len(intent.chunks)
+        digest = hashlib.sha256(f"{intent.id} {table} {number}".encode()).hexdigest()
         chunk = ChunkRecord(number, table, rows, checksum, f"{self._prefix}-{digest[:40]}")
         chunk = replace(chunk, record=self._record(chunk_record(chunk)))
-        self._intent = replace(self._intent, chunks=(*self._intent.chunks, chunk))
+        self._intent = replace(intent, chunks=(*intent.chunks, chunk))
 
     def _record(self, record: Record) -> int:
         if self._ledger is None or self._lease is None:

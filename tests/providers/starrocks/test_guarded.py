@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +25,7 @@ from tests.providers.starrocks.conftest import (
 )
 from tidegate.changes.batch import ChangeBatch
 from tidegate.errors import ConflictError, RowRefused, TidegateError
+from tidegate.providers.starrocks.quarantine import StarrocksShelf
 from tidegate.sync.protocols import Window
 from tidegate.sync.results import WriteResult
 
@@ -108,9 +111,9 @@ def test_a_later_full_row_or_delete_supersedes_the_entry(strict: Box, kind: str)
 def test_an_entry_of_two_keys_is_superseded_when_both_are_settled(strict: Box) -> None:
     write(strict, changes(people((1, "a"), (2, "toolong")), "-U +U", "id"), on_error="quarantine")
     write(strict, inserts(people((2, "ok")), "id"), on_error="quarantine")
-    assert [line[2::3] for line in quarantined(strict)] == [('[["1"]]', 0)]
+    assert [line[2::3] for line in quarantined(strict)] == [('[["1"], ["2"]]', 1), ('[["1"]]', 0)]
     write(strict, changes(people((1, "a")), "-D", "id"), on_error="quarantine")
-    assert [line[5] for line in quarantined(strict)] == [1]
+    assert [line[5] for line in quarantined(strict)] == [1, 1]
 
 
 def test_a_later_partial_row_of_a_quarantined_key_waits_with_it(strict: Box) -> None:
@@ -192,6 +195,69 @@ def test_a_chunk_that_was_refused_is_not_taken_after_its_halves(strict: Box) -> 
     load.write(target, batch)
     load.commit([entry(10)])
     assert [row[0] for row in rows(strict, "u")] == [1, 2, 200]
+
+
+PARTIAL = {"name": pa.array([False])}
+LOG = [
+    inserts(people((1, "ok"), (2, "ok")), "id"),
+    inserts(people((1, "toolong"), (3, "ok")), "id"),
+    inserts(people((1, "ok"), (4, "toolong"), (5, "ok")), "id"),
+]
+TABLE = [
+    changes(people((7, None)), "+U", "id", present=PARTIAL),
+    changes(people((7, "a"), (8, "toolong"), (3, "ok")), "-U +U +I", "id"),
+    inserts(people((7, "new"), (8, "ok")), "id"),
+    changes(people((9, None)), "+U", "id", present=PARTIAL),
+    inserts(people((5, "ok")), "id"),
+]
+
+
+STEPS = {("append", "load"): 3, ("append", "quarantine"): 3, ("upsert", "load"): 5, ("upsert", "quarantine"): 6}
+
+
+@pytest.mark.parametrize(("mode", "dies_at", "nth"), [(*what, nth) for what, most in STEPS.items() for nth in range(1, most + 1)])
+def test_what_a_dead_run_held_back_or_settled_changes_nothing_for_the_next(
+    strict: Box, monkeypatch: pytest.MonkeyPatch, mode: Any, dies_at: str, nth: int
+) -> None:
+    """It cuts the window into the same chunks, so none of them reads differently."""
+    strict.table("id BIGINT, name VARCHAR(3)", "DUPLICATE KEY(id) DISTRIBUTED BY HASH(id)", "log")
+    target = strict.target(SCHEMA, "log" if mode == "append" else "t", on_error="quarantine", write_mode=mode)
+    if mode == "upsert":
+        write(strict, inserts(people((7, "toolong"), (9, "toolong")), "id"), on_error="quarantine")
+    batches = LOG if mode == "append" else TABLE
+
+    def run() -> None:
+        lease = strict.sink.ledger.acquire("s", "me", 60)
+        open_ = strict.sink.ledger.intents(lease)
+        load = strict.sink.begin([target], lease, Window({SCHEMA.table: at(4)}, at(10)), open_[0] if open_ else None)
+        for batch in batches:
+            load.write(target, batch)
+        load.commit([entry(10)])
+
+    strict.prepare(target)
+    with monkeypatch.context() as patch:
+        if dies_at == "load":
+            kill(strict.sink, "load", nth=nth, after=True)
+        else:
+            real, calls = StarrocksShelf._insert, itertools.count(1)
+
+            def insert(self: StarrocksShelf, rows: str, params: Sequence[str]) -> None:
+                real(self, rows, params)
+                if next(calls) == nth:
+                    raise Killed
+
+            patch.setattr(StarrocksShelf, "_insert", insert)
+        with pytest.raises(Killed):
+            run()
+    strict.reopen()
+    run()
+    found = [line[2::3] for line in quarantined(strict)]
+    if mode == "append":
+        assert strict.query("SELECT id, name FROM log ORDER BY id") == [(1, "ok"), (2, "ok"), (3, "ok"), (5, "ok")]
+        assert found == [('[["1"]]', 0), ('[["1"]]', 0), ('[["4"]]', 0)]
+    else:
+        assert names(strict) == [(3, "ok"), (5, "ok"), (7, "new"), (8, "ok")]
+        assert found == [('[["7"], ["8"]]', 1), ('[["7"]]', 1), ('[["7"]]', 1), ('[["9"]]', 0), ('[["9"]]', 0)]
 
 
 # What was asked of the table is not asked again once later rows are in

@@ -48,9 +48,10 @@ class PostgresShelf:
         )
         return entry
 
-    def narrow(self, entry: str, keys: Sequence[Key]) -> None:
+    def narrow(self, entry: str, keys: Sequence[Key]) -> str:
         left = json.dumps([list(key) for key in keys])
         self._session.run(f"UPDATE {self.name} SET keys = %s WHERE id = %s", (left, entry))
+        return entry
 
     def settle(self, entry: str) -> None:
         self._session.run(f"UPDATE {self.name} SET superseded_at = clock_timestamp() WHERE id = %s", (entry,))

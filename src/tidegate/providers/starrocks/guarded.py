@@ -19,7 +19,7 @@ class GuardedLoad:
     """A Load over one whose chunks stand alone. A chunk that is refused is halved, and its halves are chunks of their own: a run
     that goes on with the intent halves it in the same way."""
 
-    def __init__(self, load: WriteAheadLoad, open_quarantine: Callable[[Target], Quarantine]) -> None:
+    def __init__(self, load: WriteAheadLoad, open_quarantine: Callable[[Target, str], Quarantine]) -> None:
         self._load, self._open_quarantine = load, open_quarantine
         self._quarantines: dict[TableName, Quarantine] = {}
 
@@ -35,7 +35,7 @@ class GuardedLoad:
 
     def _quarantine(self, target: Target) -> Quarantine:
         if target.table not in self._quarantines:
-            self._quarantines[target.table] = self._open_quarantine(target)
+            self._quarantines[target.table] = self._open_quarantine(target, self._load.announced())
         return self._quarantines[target.table]
 
     def finish_copy(self, target: Target) -> int | None:

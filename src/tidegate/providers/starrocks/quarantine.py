@@ -20,9 +20,11 @@ TABLE = "tidegate_quarantine"
 _LONGEST = 1_000_000
 
 
-def quarantine_of(metadata: Metadata, database: str, sync: str, target: TableName, replication_num: int | None) -> Quarantine:
-    """The quarantined changes of one target of one sync; the table is made if there is none."""
-    shelf = StarrocksShelf(metadata, TableName(database, TABLE), sync, metadata.full(target))
+def quarantine_of(
+    metadata: Metadata, database: str, sync: str, target: TableName, intent: str, replication_num: int | None
+) -> Quarantine:
+    """The quarantined changes of one target of one sync, as they were before the intent; the table is made if there is none."""
+    shelf = StarrocksShelf(metadata, TableName(database, TABLE), sync, metadata.full(target), intent)
     if metadata.table(shelf.table) is None:
         metadata.apply(shelf.table, shelf.ddl(replication_num))
     return Quarantine(shelf, _rows)
@@ -31,11 +33,13 @@ def quarantine_of(metadata: Metadata, database: str, sync: str, target: TableNam
 class StarrocksShelf:
     """The rows of ``tidegate_quarantine`` that are of one target of one sync.
 
-    An entry's id is a hash of what it holds: a run that is repeated after a crash keeps the same changes under the same id, once.
+    Nothing ties an entry to the loads beside it, so it says in which intent it was kept and settled: a run that goes on with the
+    intent sees what the dead one saw when it began, and cuts the same chunks. An entry's id is a hash of what it holds, so that it
+    is kept once.
     """
 
-    def __init__(self, metadata: Metadata, table: TableName, sync: str, target: TableName) -> None:
-        self._metadata, self._sync, self._target = metadata, sync, target
+    def __init__(self, metadata: Metadata, table: TableName, sync: str, target: TableName, intent: str) -> None:
+        self._metadata, self._sync, self._target, self._intent = metadata, sync, target, intent
         self.table = metadata.full(table)
         self.name = str(self.table)
 
@@ -46,14 +50,14 @@ class StarrocksShelf:
             f"CREATE TABLE IF NOT EXISTS {sql.table(self.table)} (`id` VARCHAR(64) NOT NULL, `sync` VARCHAR(512) NOT NULL, "
             "`target_schema` VARCHAR(1024) NOT NULL, `target_table` VARCHAR(1024) NOT NULL, `keys` VARCHAR(1048576) NOT NULL, "
             "`events` VARCHAR(1048576) NOT NULL, `error` VARCHAR(65533) NOT NULL, `at` DATETIME NOT NULL, "
-            f"`superseded_at` DATETIME NULL) PRIMARY KEY (`id`) DISTRIBUTED BY HASH (`id`) BUCKETS 1{replicas}"
+            f"`intent` VARCHAR(64) NOT NULL, `superseded_at` DATETIME NULL, `superseded_in` VARCHAR(64) NULL) PRIMARY KEY (`id`) DISTRIBUTED BY HASH (`id`) BUCKETS 1{replicas}"
         )
 
     def open(self) -> Mapping[str, set[Key]]:
         rows = self._metadata.session.rows(
-            f"SELECT `id`, `keys` FROM {self._quoted} "
-            "WHERE `sync` = %s AND `target_schema` = %s AND `target_table` = %s AND `superseded_at` IS NULL",
-            (self._sync, self._target.schema, self._target.name),
+            f"SELECT `id`, `keys` FROM {self._quoted} WHERE `sync` = %s AND `target_schema` = %s AND `target_table` = %s "
+            "AND `intent` <> %s AND (`superseded_at` IS NULL OR `superseded_in` = %s)",
+            (self._sync, self._target.schema, self._target.name, self._intent, self._intent),
             table=self.table,
         )
         return {str(entry): {tuple(key) for key in json.loads(keys)} for entry, keys in rows}
@@ -63,32 +67,40 @@ class StarrocksShelf:
         if len(held.encode()) > _LONGEST:
             what = f"{len(events)} changes that were refused are too long to be kept ({len(held)} bytes)"
             raise RowRefused(what, connection=self._metadata.name, table=self._target, setting="on_error='fail' or 'skip'")
-        entry = hashlib.sha256(f"{self._sync}\0{self._target}\0{held}".encode()).hexdigest()
-        self._metadata.session.run(
-            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP())",
-            (
-                *(entry, self._sync, self._target.schema, self._target.name),
-                json.dumps([list(key) for key in keys]),
-                held,
-                error,
-            ),
-            table=self.table,
+        waiting = json.dumps([list(key) for key in keys])
+        entry = self._id(waiting, held)
+        self._insert(
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(), %s, NULL, NULL)",
+            (entry, self._sync, self._target.schema, self._target.name, waiting, held, error, self._intent),
         )
         return entry
 
-    def narrow(self, entry: str, keys: Sequence[Key]) -> None:
-        self._again(entry, "%s", "`superseded_at`", (json.dumps([list(key) for key in keys]), entry))
+    def narrow(self, entry: str, keys: Sequence[Key]) -> str:
+        waiting = json.dumps([list(key) for key in keys])
+        narrowed = self._id(waiting, entry)
+        self._again(entry, ("%s", "%s", "%s", "NULL", "NULL"), (narrowed, waiting, self._intent))
+        self.settle(entry)
+        return narrowed
 
     def settle(self, entry: str) -> None:
-        self._again(entry, "`keys`", "UTC_TIMESTAMP()", (entry,))
+        self._again(entry, ("`id`", "`keys`", "`intent`", "UTC_TIMESTAMP()", "%s"), (self._intent,))
 
-    def _again(self, entry: str, keys: str, superseded: str, params: Sequence[str]) -> None:
-        """The row written over by its key, which takes no right but SELECT and INSERT."""
+    def _id(self, keys: str, held: str) -> str:
+        return hashlib.sha256(f"{self._sync}\0{self._target}\0{keys}\0{held}".encode()).hexdigest()
+
+    def _again(self, entry: str, values: tuple[str, str, str, str, str], params: Sequence[str]) -> None:
+        """The row written by its key once more, or under another, which takes no right but SELECT and INSERT."""
+        id, keys, intent, superseded_at, superseded_in = values
+        self._insert(
+            f"SELECT {id}, `sync`, `target_schema`, `target_table`, {keys}, `events`, `error`, `at`, {intent}, {superseded_at}, "
+            f"{superseded_in} FROM {self._quoted} WHERE `id` = %s",
+            (*params, entry),
+        )
+
+    def _insert(self, rows: str, params: Sequence[str]) -> None:
         self._metadata.session.run(
-            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`, "
-            f"`superseded_at`) SELECT `id`, `sync`, `target_schema`, `target_table`, {keys}, `events`, `error`, `at`, {superseded} "
-            f"FROM {self._quoted} WHERE `id` = %s",
+            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`, `intent`, "
+            f"`superseded_at`, `superseded_in`) {rows}",
             params,
             table=self.table,
         )

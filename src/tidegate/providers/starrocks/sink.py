@@ -221,12 +221,13 @@ class StarrocksSink:
         if all(target.options.on_error == "fail" for target in targets):
             return load
         sync = lease.sync if lease is not None else ""
-        return GuardedLoad(load, lambda target: self._quarantine(sync, target))
+        return GuardedLoad(load, lambda target, announced: self._quarantine(sync, target, announced))
 
-    def _quarantine(self, sync: str, target: Target) -> Quarantine:
+    def _quarantine(self, sync: str, target: Target, intent: str) -> Quarantine:
         # What a shadow refuses is the table's own: the shadow's name is gone when it is complete.
         table = target.of.table if isinstance(target, ShadowTarget) else target.table
-        return quarantine_of(self.metadata, self._values["ledger_database"], sync, table, self._values["replication_num"])
+        database, replicas = self._values["ledger_database"], self._values["replication_num"]
+        return quarantine_of(self.metadata, database, sync, table, intent, replicas)
 
     def _together(self, targets: Sequence[Target]) -> bool:
         """Whether the loads of a window are prepared, and committed at its end: unless each has to be seen by the next, may be

@@ -138,6 +138,8 @@ class MySqlServer(Server):
             "password": self.password,
             "charset": "utf8mb4",
             "autocommit": True,
+            # Otherwise PyMySQL reads the system's certificates for each connection, which takes longer than the connection.
+            "ssl_disabled": True,
         }
         return pymysql.connect(**(values | options))
 
@@ -176,7 +178,8 @@ class MySqlServer(Server):
 
     def values(self, **more: Any) -> dict[str, Any]:
         """The fields of a ``mysqlcdc`` connection to it."""
-        return {"host": self.host, "port": self.port, "login": self.user, "password": self.password} | more
+        fields = {"host": self.host, "port": self.port, "login": self.user, "password": self.password}
+        return fields | {"ssl_mode": "disabled"} | more
 
 
 class PostgresServer(Server):
@@ -268,7 +271,7 @@ class StarrocksServer(Server):
         import pymysql
 
         fields: dict[str, Any] = {"host": host or self.hosts[0], "port": self.port, "user": self.user, "password": self.password}
-        more = {"database": self.database or None, "charset": "utf8mb4", "autocommit": True}
+        more = {"database": self.database or None, "charset": "utf8mb4", "autocommit": True, "ssl_disabled": True}
         return pymysql.connect(**(fields | more | options))
 
     def execute(self, *statements: str) -> None:
@@ -408,7 +411,7 @@ def _start_mysql(command: list[str], folder: Path, port: int, uid: int | None, e
         import pymysql
 
         with contextlib.suppress(pymysql.err.Error):
-            pymysql.connect(host="127.0.0.1", port=port, user="root").close()
+            pymysql.connect(host="127.0.0.1", port=port, user="root", ssl_disabled=True).close()
             return True
         return False
 

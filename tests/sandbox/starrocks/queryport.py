@@ -53,7 +53,8 @@ class Front:
     root: pymysql.Connection[Cursor]
 
     def connect(self, user: str = "root", password: str = "", **options: Any) -> pymysql.Connection[Cursor]:
-        return pymysql.connect(host="127.0.0.1", port=self.port, user=user, password=password, autocommit=True, **options)
+        fields: dict[str, Any] = {"user": user, "password": password, "autocommit": True, "ssl_disabled": True}
+        return pymysql.connect(host="127.0.0.1", port=self.port, **(fields | options))
 
     def rows(self, sql: str, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         with self.root.cursor() as cursor:
@@ -94,7 +95,9 @@ def query_port(version: str = "3.3.5", time_zone: str = "Asia/Shanghai") -> Iter
     engine.create_database("test")
     try:
         with QueryPort(engine, users, labels, config, time_zone=time_zone, now=clock.now) as port:
-            root = pymysql.connect(host="127.0.0.1", port=port.port, user="root", password="", database="test", autocommit=True)
+            root = pymysql.connect(
+                host="127.0.0.1", port=port.port, user="root", password="", database="test", autocommit=True, ssl_disabled=True
+            )
             with root:
                 yield Front(engine, users, labels, clock, port.port, root)
     finally:

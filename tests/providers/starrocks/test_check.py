@@ -223,3 +223,31 @@ def test_one_bad_text_among_many_is_found() -> None:
     texts = ['{"a": 1}'] * 40_000
     texts[33_333] = '{"a": 1'
     assert np.flatnonzero(invalid_json(pa.array(texts))).tolist() == [33_333]
+
+
+TWICE = [dt.datetime(2024, 10, 27, hour, 30, tzinfo=dt.UTC) for hour in (0, 1)]
+"""Both are 02:30 in Berlin."""
+ONCE = [
+    dt.datetime(2024, 10, 26, 23, 59, tzinfo=dt.UTC),
+    dt.datetime(2024, 10, 27, 2, tzinfo=dt.UTC),
+    dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC),
+]
+
+
+def twice(zone: str, *, key: str = "at", model: Model = "PRIMARY_KEYS") -> list[Refusal]:
+    instants = pa.array([*ONCE, *TWICE], pa.timestamp("us", tz="UTC"))
+    columns = [CatalogColumn("at", "datetime", False), CatalogColumn("id", "int", False)]
+    rows = pa.table({"at": instants, "id": pa.array(range(len(instants)), pa.int32())})
+    return refused(rows, table(*columns, key=(key,), model=model), time_zone=zone)
+
+
+def test_two_instants_that_are_written_alike_are_no_keys() -> None:
+    (refusal,) = twice("Europe/Berlin")
+    assert (refusal.column, refusal.mask.tolist()) == ("at", [False] * len(ONCE) + [True] * 2)
+    assert "clocks of Europe/Berlin show twice" in refusal.why
+
+
+def test_elsewhere_they_are_only_values() -> None:
+    assert twice("Europe/Berlin", key="id") == []
+    assert twice("Europe/Berlin", model="DUP_KEYS") == []
+    assert [twice(zone) for zone in ("UTC", "utc", "Z", "+02:00", "Asia/Shanghai")] == [[]] * 5

@@ -22,13 +22,11 @@ from tidegate.errors import RowRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.encode_csv import csv_texts, examined, unsendable
 from tidegate.providers.starrocks.format import Format
-from tidegate.providers.starrocks.texts import NESTED, Scan, base, ends, texts
+from tidegate.providers.starrocks.keys import KEY_BYTES, SIZES
+from tidegate.providers.starrocks.texts import NESTED, Scan, base, ends, is_utc, local, texts
 from tidegate.providers.starrocks.types import INTEGER_BITS, numeric, size
 
 Mask = npt.NDArray[np.bool_]
-KEY_BYTES = 128
-"""Of a primary key (BE, ``primary_key_limit_size``)."""
-_KEY_SIZES = {"boolean": 1, "tinyint": 1, "smallint": 2, "int": 4, "bigint": 8, "largeint": 16, "date": 4, "datetime": 8}
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 _DAYS = (-719_528, 2_932_896)
 """0000-01-01 and 9999-12-31, in days since 1970."""
@@ -46,15 +44,15 @@ class Refusal:
     why: str
 
 
-def require(rows: pa.Table, table: CatalogTable, format: Format, connection: str) -> None:
+def require(rows: pa.Table, table: CatalogTable, format: Format, connection: str, time_zone: str) -> None:
     """RowRefused for the first of what :func:`refused` finds."""
-    for found in refused(rows, table, format):
+    for found in refused(rows, table, format, time_zone):
         what = f"{int(found.mask.sum())} rows that the table can't take: {found.why}"
         bad = rows.filter(pa.array(found.mask))
         raise RowRefused(what, column=found.column, rows=bad, connection=connection, table=table.name, setting="on_error")
 
 
-def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None) -> list[Refusal]:
+def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None, time_zone: str = "UTC") -> list[Refusal]:
     """What of ``rows`` can't go into the table as it is; an empty list: all of it can. A row may be in several.
 
     A column that the table lacks is only looked at for what ``format`` can't send.
@@ -69,9 +67,12 @@ def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None) -
         if format.kind == "csv" and examined(values.type, format):
             shifting = unsendable(*csv_texts(values, there), format, alone=rows.num_columns == 1)
             found += [Refusal(mask, name, why) for mask, why in shifting]
-    if table.model == "PRIMARY_KEYS" and (mask := _long_keys(rows, table)) is not None and mask.any():
-        why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
-        found.append(Refusal(mask, ", ".join(table.key), why))
+    if table.model == "PRIMARY_KEYS":
+        if not is_utc(time_zone):
+            found += _twice(rows, table, time_zone)
+        if (mask := _long_keys(rows, table)) is not None and mask.any():
+            why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
+            found.append(Refusal(mask, ", ".join(table.key), why))
     return found
 
 
@@ -138,6 +139,20 @@ def _years(values: pa.Array) -> Mask:
     return _marks(pc.or_(pc.less(numbers, bounds[0]), pc.greater(numbers, bounds[1])))
 
 
+def _twice(rows: pa.Table, table: CatalogTable, time_zone: str) -> Iterator[Refusal]:
+    """Instants in an hour that the zone's clocks show twice: two of them would be one key."""
+    for name in rows.column_names:
+        kind = rows.schema.field(name).type
+        if not any(name.lower() == key.lower() for key in table.key) or not pa.types.is_timestamp(kind) or not kind.tz:
+            continue
+        clock = local(rows.column(name).combine_chunks(), time_zone)
+        first, second = (pc.assume_timezone(clock, time_zone, ambiguous=which) for which in ("earliest", "latest"))
+        mask = _marks(pc.not_equal(first, second))
+        if mask.any():
+            why = f"a key in an hour that the clocks of {time_zone} show twice: with the connection's time_zone 'UTC' it is one of its own"
+            yield Refusal(mask, name, why)
+
+
 def _long_keys(rows: pa.Table, table: CatalogTable) -> Mask | None:
     """Keys as ``PrimaryKeyEncoder::encode_exceed_limit`` counts them: texts of all but the last column end in two bytes more."""
     fixed, sizes = 0, np.zeros(rows.num_rows, np.int64)
@@ -148,7 +163,7 @@ def _long_keys(rows: pa.Table, table: CatalogTable) -> Mask | None:
             return None
         kind = base(there.type)
         if kind != "varchar":
-            fixed += _KEY_SIZES.get(kind, 0)
+            fixed += SIZES.get(kind, 0)
             continue
         text = texts(rows[names[key.lower()]].combine_chunks(), there)[0]
         sizes += pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from tidegate.errors import ConfigError
+from tidegate.providers.starrocks.catalog import CatalogColumn
+from tidegate.providers.starrocks.types import expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,22 @@ def parse_columns(text: str) -> ColumnList:
         elif part.strip():
             fields.append(_bare(part))
     return ColumnList(tuple(fields), derived)
+
+
+def as_fields(rows: pa.Table, there: Sequence[CatalogColumn | None]) -> tuple[pa.Table, list[str]]:
+    """The rows under the names of a load's fields, and what ``columns`` has to say besides these names.
+
+    ``there`` has the column that each goes to. One that takes values only from an expression is made of a field of another name.
+    """
+    names, made = [], []
+    for name, column in zip(rows.column_names, there, strict=True):
+        own = name if column is None else column.name
+        field = f"{own}__hex"
+        made_of = None if column is None else expression(column, field)
+        names.append(own if made_of is None else field)
+        if made_of is not None:
+            made.append(f"`{own}`={made_of}")
+    return rows.rename_columns(names), made
 
 
 def _bare(name: str) -> str:

@@ -16,13 +16,12 @@ from tidegate.errors import ConfigError, SchemaError
 from tidegate.providers.starrocks import sql
 from tidegate.providers.starrocks.catalog import CatalogTable
 from tidegate.providers.starrocks.check import require
-from tidegate.providers.starrocks.column_list import parse_columns
+from tidegate.providers.starrocks.column_list import as_fields, parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
 from tidegate.providers.starrocks.headers import OP, checked, connection_properties, load_headers
 from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.steps import EVENT_COLUMNS, StepRows, appended, merged
-from tidegate.providers.starrocks.types import expression
 from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
 
@@ -82,26 +81,21 @@ class Encoder:
     def payload(self, target: Target, table: CatalogTable, step: StepRows, ignored: int = 0) -> StepPayload:
         properties = connection_properties(self.values) | checked(target.options.properties or {})
         format = self._format(properties)
-        require(step.rows, table, format, self.metadata.name)
+        require(step.rows, table, format, self.metadata.name, self.values["time_zone"])
         derived = parse_columns(properties["columns"]) if "columns" in properties else None
-        rows, names, there, made = step.rows, [], [], []
-        for name in list(rows.column_names):
-            column = table.column(name)
-            if derived is not None and not derived.field(name):
-                rows = rows.drop_columns([name])
-                continue
-            if derived is None and column is None:
-                # StarRocks would take it for a field that no column is made of, and drop it.
-                raise SchemaError(f"the table lacks {name}", connection=self.metadata.name, table=table.name, setting="on_ddl")
-            own = column.name if column is not None and derived is None else name
-            if derived is None and column is not None and (made_of := expression(column, f"{own}__hex")) is not None:
-                made.append(f"`{own}`={made_of}")
-                own = f"{own}__hex"
-            names.append(own)
-            there.append(column)
-        rows = rows.rename_columns(names)
+        rows = step.rows
+        if derived is not None:
+            rows = rows.select([name for name in rows.column_names if derived.field(name)])
+        there = [table.column(name) for name in rows.column_names]
+        if derived is None and None in there:
+            # StarRocks would take it for a field that no column is made of, and drop it.
+            missing = rows.column_names[there.index(None)]
+            raise SchemaError(f"the table lacks {missing}", connection=self.metadata.name, table=table.name, setting="on_ddl")
+        made: Sequence[str] = ()
+        if derived is None:
+            rows, made = as_fields(rows, there)
         body = encode(rows, there, format, ops=step.ops, time_zone=self.values["time_zone"])
-        settings = self._settings(properties, names, made, step)
+        settings = self._settings(properties, rows.column_names, made, step)
         if (method := self._compression(properties)) is not None:
             body = [compressed(body, method)]
             settings = {**settings, "compression": method}

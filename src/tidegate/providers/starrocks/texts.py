@@ -94,15 +94,23 @@ def decimal_text(values: pa.Array) -> pa.Array:
 def _timestamp(values: pa.Array, time_zone: str, *, short: bool) -> pa.Array:
     """``short``: without the fraction where no value has one."""
     if values.type.tz is not None:
-        if time_zone.upper() not in ("UTC", "ETC/UTC", "Z", "+00:00"):
-            values = pc.local_timestamp(values.cast(pa.timestamp("us", tz=time_zone)))
-        else:
-            values = values.cast(pa.timestamp("us"))
+        values = local(values, time_zone)
     if short:
         micros = values.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         if not (micros % 1_000_000).any():
             values = values.cast(pa.timestamp("s"))
     return values.cast(pa.string())
+
+
+def is_utc(time_zone: str) -> bool:
+    return time_zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00")
+
+
+def local(instants: pa.Array, time_zone: str) -> pa.Array:
+    """What the clocks of the zone show."""
+    if is_utc(time_zone):
+        return instants.cast(pa.timestamp("us"))
+    return pc.local_timestamp(instants.cast(pa.timestamp("us", tz=time_zone)))
 
 
 def _nested(values: pa.Array) -> pa.Array:

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, SchemaError
-from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
+from tidegate.providers.starrocks.catalog import CatalogTable
 from tidegate.providers.starrocks.check import require
-from tidegate.providers.starrocks.column_list import parse_columns
+from tidegate.providers.starrocks.column_list import as_fields, parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
 from tidegate.providers.starrocks.headers import OP, checked, load_headers
@@ -28,7 +28,6 @@ from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.reply import Reply
 from tidegate.providers.starrocks.session import Session
 from tidegate.providers.starrocks.streamload import StreamLoad
-from tidegate.providers.starrocks.types import expression
 from tidegate.sync.results import WriteResult
 from tidegate.sync.rows import pieces
 
@@ -252,7 +251,8 @@ def _rows(
     catalog = [there.column(column) for column in rows.column_names]
     listed, checked_rows = columns, rows
     if columns is None:
-        rows, listed = _with_expressions(rows, catalog)
+        rows, made = as_fields(rows, catalog)
+        listed = ",".join([*(f"`{field}`" for field in rows.column_names), *made])
     if ops is not None and OP not in (listed or ""):
         listed = f"{listed},{OP}"
     headers = load_headers(values, kind, listed, array=True)
@@ -262,20 +262,8 @@ def _rows(
     shape = {"column_separator": values["column_separator"], "row_delimiter": values["row_delimiter"], **headers, **given}
     names = ("column_separator", "row_delimiter", "enclose", "escape")
     format = Format.of(kind, **{key: shape[key] for key in names if key in shape})
-    require(checked_rows, there, format, name)
+    require(checked_rows, there, format, name, values["time_zone"])
     return encode(rows, catalog, format, ops=ops, time_zone=values["time_zone"]), headers
-
-
-def _with_expressions(rows: pa.Table, catalog: Sequence[CatalogColumn | None]) -> tuple[pa.Table, str]:
-    """The rows and their column list; a column that takes values only from an expression is made of a field of another name."""
-    names, made = [], []
-    for name, column in zip(rows.column_names, catalog, strict=True):
-        field = f"{name}__hex"
-        made_of = None if column is None else expression(column, field)
-        names.append(name if made_of is None else field)
-        if made_of is not None:
-            made.append(f"`{name}`={made_of}")
-    return rows.rename_columns(names), ",".join([*(f"`{name}`" for name in names), *made])
 
 
 def _without_op(rows: pa.Table, table: TableName) -> tuple[pa.Table, npt.NDArray[np.uint8] | None]:

@@ -149,7 +149,7 @@ def _twice(rows: pa.Table, table: CatalogTable, time_zone: str) -> Iterator[Refu
         first, second = (pc.assume_timezone(clock, time_zone, ambiguous=which) for which in ("earliest", "latest"))
         mask = _marks(pc.not_equal(first, second))
         if mask.any():
-            why = f"a key in an hour that the clocks of {time_zone} show twice: with the connection's time_zone 'UTC' it is one of its own"
+            why = f"a key in an hour that the clocks of {time_zone} show twice; with the connection's time_zone='UTC' it can go"
             yield Refusal(mask, name, why)
 
 

@@ -50,7 +50,8 @@ class StarrocksShelf:
             f"CREATE TABLE IF NOT EXISTS {sql.table(self.table)} (`id` VARCHAR(64) NOT NULL, `sync` VARCHAR(512) NOT NULL, "
             "`target_schema` VARCHAR(1024) NOT NULL, `target_table` VARCHAR(1024) NOT NULL, `keys` VARCHAR(1048576) NOT NULL, "
             "`events` VARCHAR(1048576) NOT NULL, `error` VARCHAR(65533) NOT NULL, `at` DATETIME NOT NULL, "
-            f"`intent` VARCHAR(64) NOT NULL, `superseded_at` DATETIME NULL, `superseded_in` VARCHAR(64) NULL) PRIMARY KEY (`id`) DISTRIBUTED BY HASH (`id`) BUCKETS 1{replicas}"
+            "`intent` VARCHAR(64) NOT NULL, `superseded_at` DATETIME NULL, `superseded_in` VARCHAR(64) NULL) "
+            f"PRIMARY KEY (`id`) DISTRIBUTED BY HASH (`id`) BUCKETS 1{replicas}"
         )
 
     def open(self) -> Mapping[str, set[Key]]:
@@ -99,8 +100,8 @@ class StarrocksShelf:
 
     def _insert(self, rows: str, params: Sequence[str]) -> None:
         self._metadata.session.run(
-            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`, `intent`, "
-            f"`superseded_at`, `superseded_in`) {rows}",
+            f"INSERT INTO {self._quoted} (`id`, `sync`, `target_schema`, `target_table`, `keys`, `events`, `error`, `at`, "
+            f"`intent`, `superseded_at`, `superseded_in`) {rows}",
             params,
             table=self.table,
         )

@@ -100,6 +100,15 @@ def test_a_table_like_another_is_empty_and_shown_as_that_one(front: Front) -> No
             "Table replication num should be less than or equal to",
         ),
         ("k INT", f"DUPLICATE KEY(k) {D} WHATEVER", "Unexpected input 'WHATEVER'"),
+        ("k INT, v INT AUTO_INCREMENT", f"DUPLICATE KEY(k) {D}", "The AUTO_INCREMENT column must be BIGINT"),
+        ("k INT, v BIGINT NULL AUTO_INCREMENT", f"DUPLICATE KEY(k) {D}", "AUTO_INCREMENT column v must be NOT NULL"),
+        ("k BIGINT AUTO_INCREMENT, v BIGINT AUTO_INCREMENT", f"PRIMARY KEY(k) {D}", "More than one AUTO_INCREMENT column"),
+        ("k INT, v INT AS k + 1, w INT", f"DUPLICATE KEY(k) {D}", "All generated columns must be defined after ordinary columns"),
+        ("k INT, v INT AS k + 1, w INT AS (v)", f"DUPLICATE KEY(k) {D}", "Expression can not refers to other generated columns"),
+        ("k BIGINT AUTO_INCREMENT, v BIGINT AS k", f"PRIMARY KEY(k) {D}", "Expression can not refers to AUTO_INCREMENT columns"),
+        ("k INT, v INT AS x + 1", f"DUPLICATE KEY(k) {D}", "column:x does not exist"),
+        ("k INT, v INT AS sum(k)", f"DUPLICATE KEY(k) {D}", "Generated Column don't support aggregation function"),
+        ("k INT, v INT SUM AS k", f"AGGREGATE KEY(k) {D}", "Generated Column does not support AGG table"),
     ],
 )
 def test_a_table_that_the_server_refuses_is_refused(front: Front, columns: str, rest: str, words: str) -> None:
@@ -132,6 +141,57 @@ def test_a_distribution_had_to_be_named_before_3_1() -> None:
         assert "Create olap table should contain distribution desc" in old.refusal("CREATE TABLE t (k INT) DUPLICATE KEY(k)")[1]
         assert old.refusal("SELECT * FROM nothing")[0] == 1051
         assert old.value("SELECT version()") == "5.1.0"
+
+
+COMPUTED = (
+    "CREATE TABLE computed (k INT, n BIGINT AUTO_INCREMENT, a INT, b INT AS (a + 1) COMMENT 'it', c STRING AS concat(a, 'x', k)) "
+    f"PRIMARY KEY(k) {D}"
+)
+
+
+def test_numbered_and_generated_columns_are_shown_as_they_were_made(front: Front) -> None:
+    front.count(COMPUTED)
+    shown = front.rows("SHOW CREATE TABLE computed")[0][1]
+    assert '  `n` bigint(20) NOT NULL AUTO_INCREMENT COMMENT "",\n' in shown
+    assert '  `b` int(11) NULL AS (a + 1) COMMENT "it",\n' in shown
+    front.count("DROP TABLE computed")
+    front.count(shown)
+    assert front.rows("SHOW CREATE TABLE computed")[0][1] == shown
+    front.count("DROP TABLE computed")
+
+
+def test_rows_of_a_table_with_numbered_and_generated_columns_are_inserted_and_updated(front: Front) -> None:
+    front.count(COMPUTED)
+    front.count("INSERT INTO computed VALUES (1, DEFAULT, 10)")
+    front.count("INSERT INTO computed (k) VALUES (2)")
+    front.count("UPDATE computed SET a = 20 WHERE k = 2")
+    rows = front.rows("SELECT * FROM computed ORDER BY k")
+    assert [(row[0], *row[2:]) for row in rows] == [(1, 10, 11, "10x1"), (2, 20, 21, "20x2")]
+    assert rows[0][1] < rows[1][1]
+    for statement in ("INSERT INTO computed (k, b) VALUES (1, 1)", "UPDATE computed SET b = 1 WHERE k = 1"):
+        assert "materialized column 'b' can not be specified" in front.refusal(statement)[1]
+    assert front.refusal("INSERT INTO computed VALUES (1, 1, 1, 1, 'x')")[0] == 1058
+    front.count("DROP TABLE computed")
+
+
+def test_a_generated_column_can_be_added_and_stays_behind_the_others(front: Front) -> None:
+    front.count(f"CREATE TABLE grown (k INT, a INT) PRIMARY KEY(k) {D}")
+    front.count("INSERT INTO grown VALUES (1, 10)")
+    front.count("ALTER TABLE grown ADD COLUMN twice INT AS a * 2")
+    front.count("ALTER TABLE grown ADD COLUMN b INT DEFAULT '3'")
+    front.count("INSERT INTO grown VALUES (2, 20, 4)")
+    assert front.names("SELECT * FROM grown") == ["k", "a", "b", "twice"]
+    assert front.rows("SELECT * FROM grown ORDER BY k") == [(1, 10, 3, 20), (2, 20, 4, 40)]
+    words = "Can not add normal column and Generated Column in the same time"
+    assert words in front.refusal("ALTER TABLE grown ADD COLUMN (d INT, e INT AS a)")[1]
+
+
+def test_numbered_columns_came_with_3_0_and_generated_ones_with_3_1() -> None:
+    rest = f"DUPLICATE KEY(k) {D}"
+    with query_port("3.0.9") as newer, query_port("2.5.18") as old:
+        assert "Unexpected input 'AS'" in newer.refusal(f"CREATE TABLE t (k INT, v INT AS k) {rest}")[1]
+        assert "Unexpected input 'AUTO_INCREMENT'" in old.refusal(f"CREATE TABLE t (k INT, v BIGINT AUTO_INCREMENT) {rest}")[1]
+        newer.count(f"CREATE TABLE t (k INT, v BIGINT AUTO_INCREMENT) {rest}")
 
 
 def test_an_alter_is_a_job_that_refuses_a_second_one(front: Front) -> None:

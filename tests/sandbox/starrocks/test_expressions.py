@@ -65,6 +65,17 @@ def test_a_list_that_can_not_be_read_is_refused(text: str) -> None:
         ("bitmap_to_string(bitmap_from_string('3,1,3'))", "1,3"),
         ("hll_cardinality(hll_hash(t))", 1),
         ("hll_cardinality(hll_hash(nothing))", 0),
+        ("parse_json(t)", '"abc"'),
+        ("parse_json('null')", '"null"'),
+        ("parse_json(n)", '"12"'),
+        ("parse_json('')", '""'),
+        ("parse_json(' [1, null]')", " [1, null]"),
+        ("parse_json('{star: 1}')", None),
+        ("parse_json(nothing)", None),
+        ("json_query(parse_json(concat('[', n, ']')), '$[0]')", "12"),
+        ("json_query(parse_json('[null]'), '$[0]')", "null"),
+        ("json_query(parse_json('[null]'), '$[1]')", None),
+        ("json_string(json_query(parse_json('{\"a\": [1]}'), '$.a'))", "[1]"),
     ],
 )
 def test_what_expressions_give(engine: Engine, text: str, want: object) -> None:

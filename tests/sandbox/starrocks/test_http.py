@@ -7,8 +7,10 @@ import http.client
 import json
 import ssl
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +200,34 @@ def test_a_merged_load_has_a_label_of_the_servers(client: Client) -> None:
         said = client.load("mine", b"1,a\n", enable_merge_commit="true")
         assert (said["Status"], said["RequestId"], said["Label"].startswith("merge_commit_")) == ("Success", "mine", True)
     assert client.rows() == [(1, "a"), (1, "a")]
+
+
+def test_loads_of_one_window_with_the_same_headers_are_merged(client: Client) -> None:
+    window = {"enable_merge_commit": "true", "merge_commit_interval_ms": "500"}
+
+    def load(number: int) -> dict[str, Any]:
+        other = {"max_filter_ratio": "0.5"} if number == 3 else {}
+        said = client.load(f"mine-{number}", f"{number},a\n".encode(), **window, **other)
+        assert isinstance(said, dict)
+        return said
+
+    with ThreadPoolExecutor(4) as pool:
+        *merged, apart = pool.map(load, range(4))
+    assert [said["Status"] for said in (*merged, apart)] == ["Success"] * 4
+    assert [said["RequestId"] for said in merged] == ["mine-0", "mine-1", "mine-2"]
+    assert len({(said["Label"], said["TxnId"]) for said in merged}) == 1
+    assert merged[0]["NumberLoadedRows"] == 3
+    assert apart["TxnId"] != merged[0]["TxnId"]
+    assert client.state(merged[0]["Label"]) == "VISIBLE"
+    assert [row[0] for row in client.rows()] == [0, 1, 2, 3]
+
+
+def test_a_faulty_row_fails_all_loads_of_its_window(client: Client) -> None:
+    window = {"enable_merge_commit": "true", "merge_commit_interval_ms": "500", "strict_mode": "true"}
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda body: client.load("", body, **window), [b"1,a\n", b"x,b\n"]))
+    assert [one["Message"] for one in said] == ["too many filtered rows"] * 2
+    assert client.rows() == []
 
 
 def test_with_a_certificate_all_is_encrypted(start: Start, tmp_path: Path) -> None:

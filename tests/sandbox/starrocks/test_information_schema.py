@@ -141,6 +141,16 @@ def test_the_nodes_are_shown(front: Front) -> None:
     assert front.rows("SHOW COLLATION WHERE Charset = 'utf8'")[0][0] == "utf8_general_ci"
 
 
+@pytest.mark.parametrize(("version", "told"), [("3.3.2", None), ("3.3.3", "a + 1")])
+def test_of_generated_columns_newer_servers_tell_the_expression_and_of_numbered_ones_none_tells(version: str, told: str) -> None:
+    with query_port(version) as front:
+        front.count("CREATE TABLE t (a INT, n BIGINT AUTO_INCREMENT, b INT AS a + 1) PRIMARY KEY(a) DISTRIBUTED BY HASH(a)")
+        question = "SELECT COLUMN_NAME, GENERATION_EXPRESSION, COLUMN_DEFAULT, EXTRA FROM information_schema.columns"
+        assert front.rows(f"{question} WHERE TABLE_NAME = 't' ORDER BY ORDINAL_POSITION") == [
+            *(("a", None, None, ""), ("n", None, None, ""), ("b", told, None, "")),
+        ]
+
+
 def test_loads_came_with_3_1() -> None:
     with query_port("3.0.9") as old:
         assert old.refusal("SELECT * FROM information_schema.loads")[0] == 1051

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -108,9 +109,24 @@ def test_json_cuts_the_fraction_of_a_number_in_an_integer_column(wide: Engine) -
         ("20240615", datetime.datetime(2024, 6, 15)),
         ("20240615075301", datetime.datetime(2024, 6, 15, 7, 53, 1)),
         ("2024-06-15T07:53", datetime.datetime(2024, 6, 15, 7, 53)),
+        ("2024/6/5 7:3:1", datetime.datetime(2024, 6, 5, 7, 3, 1)),
+        ("24-6-5", datetime.datetime(2024, 6, 5)),
+        ("70-06-05", datetime.datetime(1970, 6, 5)),
+        ("  2024-06-15   07:53:01\t", datetime.datetime(2024, 6, 15, 7, 53, 1)),
+        ("2024-06-15 07:53:01 foo", datetime.datetime(2024, 6, 15, 7, 53, 1)),
+        ("2024-06-15 07:53:01.", datetime.datetime(2024, 6, 15, 7, 53, 1)),
+        ("2024-06-15 07:53:01.1234567", datetime.datetime(2024, 6, 15, 7, 53, 1, 123456)),
+        ("2024-06-15T07:53:01.25Z", datetime.datetime(2024, 6, 15, 7, 53, 1, 250000)),
+        ("2024-06-15 07:53:01+08:00", datetime.datetime(2024, 6, 15, 7, 53, 1)),
+        ("2024-06-15 07:53+08", datetime.datetime(2024, 6, 15, 7, 53, 8)),
+        ("2024-06-15t07:53:01", datetime.datetime(2024, 6, 15)),
+        ("2024-06-15 foo", datetime.datetime(2024, 6, 15)),
+        ("2024-06-15 07:53 foo", None),
+        ("2024-06-15 24:00:00", None),
+        ("2024-06-15 23:59:60", None),
+        ("2024 06 15", None),
         ("2024-02-30", None),
         ("0000-00-00 00:00:00", None),
-        ("2024-06-15 07:53:01+08:00", None),
     ],
 )
 def test_datetimes(wide: Engine, text: str, want: datetime.datetime | None) -> None:
@@ -121,6 +137,25 @@ def test_datetimes(wide: Engine, text: str, want: datetime.datetime | None) -> N
         with pytest.raises(LoadFailed) as failure:
             load(wide, [{"id": 1, "moment": text}], {"strict_mode": "true"})
         assert f"Value ''{text}'' is out of range. The type of 'moment' is DATETIME. Row: ['1'," in failure.value.error_lines[0]
+
+
+def test_csv_takes_the_datetimes_that_json_takes(wide: Engine) -> None:
+    wide.truncate("test", "t")
+    load_csv(wide, "1\t2024-06-15 07:53:01+08:00\t2024-06-15 foo\n", {"columns": "id,moment,day", "strict_mode": "true"})
+    assert rows_of(wide, "id, moment, day") == [(1, datetime.datetime(2024, 6, 15, 7, 53, 1), datetime.date(2024, 6, 15))]
+
+
+def test_a_negative_zero_keeps_its_sign_where_the_text_is_no_integer_of_json() -> None:
+    engine = engine_with(table(ColumnDef("id", "int", nullable=False), ColumnDef("f", "float"), ColumnDef("d", "double")))
+    body = b'[{"id":1,"f":-0.0,"d":-0.0},{"id":2,"f":"-0","d":"-0"},{"id":3,"f":-0e0,"d":-0E+1},{"id":4,"f":-0,"d":-0}]'
+    engine.publish([engine.stage("test", "t", JSON, body)])
+    load_csv(engine, "5\t-0\t-0.0e0\n")
+    assert [(id_, str(f), str(d)) for id_, f, d in rows_of(engine)] == [
+        *((id_, "-0.0", "-0.0") for id_ in (1, 2, 3)),
+        (4, "0.0", "0.0"),
+        (5, "-0.0", "-0.0"),
+    ]
+    engine.close()
 
 
 def test_a_varchar_counts_bytes(wide: Engine) -> None:
@@ -150,6 +185,29 @@ def test_documents_keep_their_text_and_their_kind(wide: Engine) -> None:
     wide.truncate("test", "t")
     load(wide, [{"id": 1, "doc": {"a": [1, "é"]}}, {"id": 2, "doc": "text"}, {"id": 3, "doc": None}, {"id": 4, "list": "no"}])
     assert rows_of(wide, "id, doc") == [(1, '{"a":[1,"é"]}'), (2, '"text"'), (3, None), (4, None)]
+
+
+def test_a_json_column_holds_null_apart_from_no_value(wide: Engine) -> None:
+    wide.truncate("test", "t")
+    inside = "doc=json_query(parse_json(concat('[', doc__text, ']')), '$[0]')"
+    rows: list[dict[str, Any]] = [{"id": id_, "doc__text": text} for id_, text in enumerate(["null", None, "1", '"null"', "{bad"])]
+    load(wide, rows, {"columns": f"id,doc__text,{inside}"})
+    load(wide, [{"id": 5, "doc": None}, {"id": 6}])
+    assert rows_of(wide, "id, doc, doc IS NULL") == [
+        *((0, "null", False), (1, None, True), (2, "1", False), (3, '"null"', False), (4, None, True)),
+        *((5, None, True), (6, None, True)),
+    ]
+
+
+def test_parse_json_makes_a_string_of_what_begins_neither_an_object_nor_an_array(wide: Engine) -> None:
+    wide.truncate("test", "t")
+    body = 'null\n1\ntrue\n"x"\n{"a": null}\n{bad\n\\N\n'
+    texts = "".join(f"{id_}\t{line}\n" for id_, line in enumerate(body.splitlines()))
+    assert load_csv(wide, texts, {"columns": "id,x,doc=parse_json(x)", "strict_mode": "true"}).filtered == 0
+    want = ['"null"', '"1"', '"true"', '"x"', '{"a": null}', None, None]
+    assert rows_of(wide, "id, doc") == list(enumerate(want))
+    load_csv(wide, "7\tnull\n", {"columns": "id,x,doc=concat(x, '')"})
+    assert rows_of(wide, "id, doc")[7] == (7, '"null"')
 
 
 def test_null_in_a_column_that_takes_none_is_filtered_also_when_it_is_to_delete(board: Engine) -> None:
@@ -199,6 +257,90 @@ def test_expressions_compute_columns_and_operations(board: Engine) -> None:
 def test_a_column_that_is_not_listed_has_its_default(board: Engine) -> None:
     load_csv(board, "1\n", {"columns": "id"})
     assert rows_of(board) == [(1, "", 0)]
+
+
+NUMBERED = (
+    ColumnDef("id", "bigint", nullable=False),
+    ColumnDef("n", "bigint", nullable=False, auto_increment=True),
+    ColumnDef("v", "int"),
+)
+
+
+def test_rows_that_bring_no_number_get_the_next_one() -> None:
+    engine = engine_with(table(*NUMBERED))
+    load_csv(engine, "1\t5\n2\t6\n", {"columns": "id,v"})
+    load_csv(engine, "3\t7\n")
+    load_csv(engine, "4\t\\N\n5\t100\n6\tx\n", {"columns": "id,n"})
+    load(engine, [{"id": 7, "n": 200, "v": 1}])
+    assert rows_of(engine) == [(1, 1, 5), (2, 2, 6), (3, 3, 7), (4, 4, None), (5, 100, None), (6, 5, None), (7, 6, 1)]
+    with pytest.raises(LoadFailed, match="too many filtered rows"):
+        load_csv(engine, "6\tx\n", {"columns": "id,n", "strict_mode": "true"})
+    engine.close()
+
+
+def test_a_partial_update_leaves_the_number_of_a_row_that_is_there() -> None:
+    engine = engine_with(table(*NUMBERED))
+    load_csv(engine, "1\t100\t0\n", {"columns": "id,n,v"})
+    load_csv(engine, "1\t9\n2\t9\n", {"columns": "id,v", "partial_update": "true"})
+    assert rows_of(engine) == [(1, 100, 9), (2, 1, 9)]
+    engine.close()
+
+
+def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    for id_ in (1, 2):
+        engine = Engine("3.3.5", tmp_path / "t.duckdb")
+        engine.create_database("test", if_not_exists=True)
+        engine.create_table(table(*NUMBERED), if_not_exists=True)
+        load_csv(engine, f"{id_}\t0\n", {"columns": "id,v"})
+        numbers = [row[1] for row in rows_of(engine)]
+        engine.close()
+    assert len(set(numbers)) == 2
+
+
+GENERATED = (
+    ColumnDef("id", "int", nullable=False),
+    ColumnDef("list", "array<int>"),
+    ColumnDef("doc", "json"),
+    ColumnDef("mean", "double", generated="array_avg(list)"),
+    ColumnDef("a", "varchar(65533)", generated="json_string(json_query(doc, '$.a'))"),
+)
+
+
+def test_generated_columns_are_computed_from_the_rows_values() -> None:
+    engine = engine_with(table(*GENERATED))
+    load_csv(engine, '1|[1,2]|{"a": 1}\n2|\\N|{}\n', {"column_separator": "|"})
+    load(engine, [{"id": 3, "list": [4], "doc": {"a": [5]}, "mean": 7}])
+    load_csv(engine, "4|6\n", {"column_separator": "|", "columns": "id,x,list=concat('[', x, ']')"})
+    assert rows_of(engine, "id, mean, a") == [(1, 1.5, "1"), (2, None, None), (3, 4.0, "[5]"), (4, 6.0, None)]
+    assert engine.insert("test", "t", ["id", "list"], [[5, [7, 8]]]) == 1
+    assert rows_of(engine, "id, mean, a")[4] == (5, 7.5, None)
+    engine.close()
+
+
+def test_a_partial_update_brings_all_that_generated_columns_are_computed_from() -> None:
+    engine = engine_with(table(*GENERATED))
+    headers = {"column_separator": "|", "partial_update": "true"}
+    load_csv(engine, '1|[1,2]|{"a": 1}\n', {"column_separator": "|"})
+    load_csv(engine, '1|[3,4]|{"a": 3}\n2|[3,4]|{"a": 3}\n', {**headers, "columns": "id,list,doc"})
+    assert rows_of(engine, "id, mean, a") == [(1, 3.5, "3"), (2, 3.5, "3")]
+    with pytest.raises(LoadFailed, match="column doc needs to be used for expression evaluation for materialized column a"):
+        load_csv(engine, "1|[3]\n", {**headers, "columns": "id,list"})
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ("id,list,mean", "generated column: mean can not be specified"),
+        ("id,list,x,MEAN=x", "generated column: MEAN can not be specified"),
+        ("id,list,x,doc=concat(x, mean)", "Mapping column can not ref generated column: mean"),
+    ],
+)
+def test_a_load_that_names_a_generated_column_is_refused(columns: str, why: str) -> None:
+    engine = engine_with(table(*GENERATED))
+    with pytest.raises(LoadFailed, match=why):
+        load_csv(engine, "1\t[3]\t1\n", {"columns": columns})
+    engine.close()
 
 
 def test_time_zones_move_what_from_unixtime_gives(board: Engine) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.sandbox.starrocks.tables import SCORE_BOARD, engine_with, load, load_csv, rows_of, stage, table
 from tests.scale import examples
 from tidegate.sandbox.starrocks.engine import Engine
-from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed
+from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed, Model
 
 _ops = st.tuples(st.integers(0, 4), st.integers(-3, 3), st.sampled_from([0, 0, 1]))
 _loads = st.lists(st.lists(_ops, min_size=1, max_size=8), min_size=1, max_size=4)
@@ -46,6 +46,27 @@ def engine() -> Iterator[Engine]:
         ),
     )
     yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "headers"),
+    [
+        ("PRIMARY_KEYS", {}),
+        ("PRIMARY_KEYS", {"partial_update": "true"}),
+        ("PRIMARY_KEYS", {"merge_condition": "n"}),
+        ("UNIQUE_KEYS", {}),
+        ("DUP_KEYS", {}),
+        ("AGG_KEYS", {}),
+    ],
+)
+def test_a_negative_zero_keeps_its_sign_in_every_model(model: Model, headers: dict[str, str]) -> None:
+    kind = "REPLACE" if model == "AGG_KEYS" else None
+    columns = (ColumnDef("d", "double", aggregation=kind), ColumnDef("n", "int", aggregation=kind))
+    engine = engine_with(table(ColumnDef("id", "int", nullable=False), *columns, model=model))
+    for n in (1, 2):
+        load_csv(engine, f"1\t0.0\t0\n1\t-0.0\t{n}\n", {"columns": "id,d,n", **headers})
+    assert str(rows_of(engine, "id, n, d")[-1][2]) == "-0.0"
     engine.close()
 
 

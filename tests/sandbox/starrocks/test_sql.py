@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -110,6 +111,17 @@ def test_nested_and_json_values_are_inserted_and_printed(front: Front) -> None:
         ('["a","b"]', "{1:2.50}", '{"x":1,"y":"2020-01-01"}', str(big), "[1]"),
     ]
     front.count("DROP TABLE nested")
+
+
+def test_parse_json_and_negative_zeros_are_printed_as_the_server_does(front: Front) -> None:
+    question = "SELECT parse_json('null'), parse_json('1'), parse_json('{star: 1}'), json_query(parse_json('[null]'), '$[0]')"
+    assert front.rows(question) == [('"null"', '"1"', None, "null")]
+    assert front.value("SELECT json_query(parse_json('[null]'), '$[0]') IS NULL") == 0
+    assert front.names("SELECT parse_json('null')") == ["parse_json('null')"]
+    front.count("CREATE TABLE IF NOT EXISTS zeros (k INT, f FLOAT, d DOUBLE) DUPLICATE KEY(k) DISTRIBUTED BY HASH(k)")
+    front.engine.publish([front.engine.stage("test", "zeros", {}, b"1\t-0.0\t-0.0\n")])
+    assert front.rows("SELECT concat('', k), f, d FROM zeros") == [("1", -0.0, -0.0)]
+    assert [math.copysign(1, value) for value in front.rows("SELECT f, d FROM zeros")[0]] == [-1, -1]
 
 
 def test_the_label_of_an_insert_can_be_used_once(front: Front) -> None:

@@ -19,12 +19,14 @@ from tidegate.sandbox.starrocks.errorlog import ErrorLogs
 from tidegate.sandbox.starrocks.faults import Fault, Faults
 from tidegate.sandbox.starrocks.httpd import Answer, Interrupted, Request
 from tidegate.sandbox.starrocks.labels import Transaction
+from tidegate.sandbox.starrocks.mergecommit import MergeCommits, Outcome
 from tidegate.sandbox.starrocks.model import LoadFailed
 from tidegate.sandbox.starrocks.staging import Piece, Shelf
 from tidegate.sandbox.starrocks.transactions import Refused, Transactions, too_many_versions
 from tidegate.sandbox.starrocks.users import Users
 
 MB = 1 << 20
+_NOT_YET = "Publish timeout. The data will be visible after a while"
 FORMATS = frozenset({"csv", "json", "gzip", "bzip2", "lz4", "deflate", "zstd"})
 
 
@@ -61,6 +63,7 @@ class Backend:
         self._error_url = error_url
         self._shelf = shelf
         self._stopping = stopping
+        self._merges = MergeCommits(stopping)
 
     def handle(self, request: Request) -> Answer | None:
         parts = request.parts
@@ -92,59 +95,81 @@ class Backend:
         headers = request.headers
         given = headers.get("label", "")
         merged = headers.get("enable_merge_commit", "").lower() == "true" and self._engine.version >= (3, 4)
-        # A merged load has a label of the server's, and the one that was given means nothing.
         label = f"merge_commit_{uuid.uuid4()}" if merged else given or str(uuid.uuid4())
-        request_id = given if merged else ""
 
-        def fail(message: str, transaction: Transaction | None = None) -> Answer:
-            return replies.stream_load("Fail", message, label, transaction, request_id=request_id)
+        def begin() -> Transaction:
+            return self._transactions.begin(database, [table], label, "stream_load", user, seconds_of(headers, "timeout"))
 
         try:
             user = self._user(request)
             self._check_head(request)
             self._transactions.check(database, table, user)
-            transaction = self._transactions.begin(database, [table], label, "stream_load", user, seconds_of(headers, "timeout"))
+            if merged:
+                return self._merged(request, database, table, begin, fault)
+            transaction = begin()
         except Refused as error:
             if error.status == "LABEL_ALREADY_EXISTS":
                 return replies.stream_load("Label Already Exists", error.message, label, existing=error.job_status)
-            return fail(error.message)
+            return replies.stream_load("Fail", error.message, label, request_id=given if merged else "")
         except LoadFailed as error:
-            return fail(error.message)
+            return replies.stream_load("Fail", error.message, label, request_id=given if merged else "")
+        if fault is not None and fault.kind == "dead":
+            self._die(request, transaction, fault)
+            return None
         try:
-            if fault is not None and fault.kind == "too_many_versions":
-                raise LoadFailed(too_many_versions(1001, 1000))
-            if fault is not None and fault.kind == "dead":
-                self._die(request, transaction, fault)
-                return None
             body = request.body()
-            with body:
-                transaction.load_bytes = request.received
-                self._check_size(request.received)
-                staged = self._engine.stage(database, table, headers, body)
-                staging.count(transaction, [staged])
-                if staged.error_lines:
-                    transaction.error_url = self._error_url(LoadFailed("", staged.error_lines))
-                hold = hold_of(fault)
-                if hold is not None and self._shelf is not None:
-                    piece = Piece(table, {name: headers[name] for name in headers.keys() - _OURS}, body, request.received)
-                    transaction.pieces = self._shelf.put(transaction, [piece])
-                visible = self._transactions.commit(transaction, [staged], hold)
         except Interrupted as error:
             error.spool.close()
             self._transactions.abort(transaction, "cancelled: the sender is gone")
             return None
+        with body:
+            pieces = [Piece(table, _load_headers(request), body, request.received)]
+            return replies.stream_load(*self._commit(transaction, pieces, fault), label, transaction)
+
+    def _merged(
+        self, request: Request, database: str, table: str, begin: Callable[[], Transaction], fault: Fault | None
+    ) -> Answer | None:
+        interval = request.headers.get("merge_commit_interval_ms", "0")
+        if not interval.isdecimal():
+            raise Refused("INVALID_ARGUMENT", f"Invalid merge_commit_interval_ms: {interval}")
+        headers = {name: value for name, value in _load_headers(request).items() if name != "label"}
+        try:
+            body = request.body()
+        except Interrupted as error:
+            error.spool.close()
+            return None
+        with body:
+            piece = Piece(table, headers, body, request.received)
+            same = (database, table, frozenset(headers.items()))
+            transaction, outcome = self._merges.load(
+                same, piece, int(interval) / 1000, begin, lambda made, pieces: self._commit(made, pieces, fault)
+            )
+        return replies.stream_load(*outcome, transaction.label, transaction, request_id=request.headers.get("label", ""))
+
+    def _commit(self, transaction: Transaction, pieces: list[Piece], fault: Fault | None) -> Outcome:
+        """Status and message of the reply."""
+        try:
+            if fault is not None and fault.kind == "too_many_versions":
+                raise LoadFailed(too_many_versions(1001, 1000))
+            transaction.load_bytes = sum(piece.size for piece in pieces)
+            self._check_size(transaction.load_bytes)
+            staged = staging.stage(self._engine, transaction.database, pieces)
+            staging.count(transaction, staged)
+            if lines := [line for each in staged for line in each.error_lines]:
+                transaction.error_url = self._error_url(LoadFailed("", lines))
+            hold = hold_of(fault)
+            if hold is not None and self._shelf is not None:
+                transaction.pieces = self._shelf.put(transaction, pieces)
+            visible = self._transactions.commit(transaction, staged, hold)
         except LoadFailed as error:
             transaction.total_rows, transaction.loaded_rows = error.total, error.loaded
             transaction.filtered_rows, transaction.unselected_rows = error.filtered, error.unselected
             transaction.error_url = self._error_url(error) if error.error_lines else ""
             self._transactions.abort(transaction, error.message)
-            return fail(error.message, transaction)
+            return "Fail", error.message
         except Refused as error:
-            return fail(error.message, transaction)
-        if not visible:
-            words = "Publish timeout. The data will be visible after a while"
-            return replies.stream_load("Publish Timeout", words, label, transaction, request_id=request_id)
-        return replies.stream_load("Success", "OK", label, transaction, request_id=request_id)
+            return "Fail", error.message
+        return ("Success", "OK") if visible else ("Publish Timeout", _NOT_YET)
 
     def _user(self, request: Request) -> str:
         login = request.login()
@@ -219,8 +244,7 @@ class Backend:
                 done, visible = self._contexts.commit(label, database, hold_of(fault))
                 assert done is not None
                 if not visible:
-                    words = "Publish timeout. The data will be visible after a while"
-                    return replies.backend("PUBLISH_TIMEOUT", words, label)
+                    return replies.backend("PUBLISH_TIMEOUT", _NOT_YET, label)
                 return replies.ended(done)
             if operation == "rollback":
                 self._contexts.rollback(label, database)
@@ -268,6 +292,10 @@ class Backend:
 
 _OURS = frozenset({"authorization", "expect", "host", "content-length", "transfer-encoding", "connection", "user-agent", "accept"})
 """Headers that are the transport's: they aren't kept with a body."""
+
+
+def _load_headers(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name not in _OURS}
 
 
 def hold_of(fault: Fault | None) -> float | None:

@@ -6,18 +6,23 @@ Rules and words: fe-core ``analyzer/CreateTableAnalyzer.java``, ``KeysDesc.analy
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlglot import exp
+
 from tidegate.sandbox.starrocks.coltypes import base, key_refusal, read_type
 from tidegate.sandbox.starrocks.model import AGGREGATIONS, ColumnDef, Model, TableDef
-from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing
+from tidegate.sandbox.starrocks.select import parse
+from tidegate.sandbox.starrocks.sqlerror import analyzing, syntax
 from tidegate.sandbox.starrocks.tokens import Cursor
 
 MODELS: dict[str, Model] = {"PRIMARY": "PRIMARY_KEYS", "DUPLICATE": "DUP_KEYS", "AGGREGATE": "AGG_KEYS", "UNIQUE": "UNIQUE_KEYS"}
 PARTITION_BY, ORDER_BY, TABLE_ID = "tidegate.partition_by", "tidegate.order_by", "tidegate.id"
 """Under these names a table's properties keep what TableDef has no field for; they are not shown as properties."""
 _INTEGERS = ("tinyint", "smallint", "int", "bigint", "largeint")
+_AFTER_EXPRESSION = (",", ")", "COMMENT", "AFTER", "PROPERTIES", ";")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,9 @@ def split(parts: tuple[str, ...]) -> tuple[str, str]:
     return ("", parts[0]) if len(parts) == 1 else (parts[-2], parts[-1])
 
 
-def read_column(cursor: Cursor) -> Written:
-    """``name type [KEY] [aggregation] [NULL|NOT NULL] [DEFAULT …] [COMMENT …]``, the words after the type in any order."""
+def read_column(cursor: Cursor, version: Sequence[int]) -> Written:
+    """``name type [KEY] [aggregation] [NULL|NOT NULL] [DEFAULT …|AUTO_INCREMENT|AS …] [COMMENT …]``, what follows the type in any
+    order. AUTO_INCREMENT came with 3.0, AS with 3.1."""
     name = cursor.name()
     type = read_type(cursor)
     column = ColumnDef(name, type)
@@ -68,14 +74,20 @@ def read_column(cursor: Cursor) -> Written:
             column = dataclasses.replace(column, default=default)
         elif cursor.accept("COMMENT"):
             column = dataclasses.replace(column, comment=cursor.string())
-        elif cursor.next.upper in ("AUTO_INCREMENT", "AS"):
-            raise SqlError(f"tidegate's sandbox has no generated and no AUTO_INCREMENT columns: '{name}'", 1235, "42000")
+        elif tuple(version) >= (3, 0) and cursor.accept("AUTO_INCREMENT"):
+            column = dataclasses.replace(column, auto_increment=True)
+        elif tuple(version) >= (3, 1) and cursor.accept("AS"):
+            column = dataclasses.replace(column, generated=_written(cursor, _AFTER_EXPRESSION))
         else:
             break
     if null is False and null_default:
         raise analyzing(f"Invalid default value for '{name}'")
     if column.aggregation == "REPLACE_IF_NOT_NULL":
         null = True
+    if column.auto_increment:
+        if null:
+            raise syntax(f"AUTO_INCREMENT column {name} must be NOT NULL")
+        null = False
     return Written(dataclasses.replace(column, nullable=null is not False), null, is_key)
 
 
@@ -103,7 +115,7 @@ def read_create_table(cursor: Cursor, version: Sequence[int]) -> CreateTable:
         like = split(cursor.qualified())
         cursor.done()
         return CreateTable(TableDef(db, name, "DUP_KEYS", (), ()), if_not_exists, like)
-    written = _columns(cursor)
+    written = _columns(cursor, version)
     model: Model | None = None
     key: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
@@ -121,7 +133,7 @@ def read_create_table(cursor: Cursor, version: Sequence[int]) -> CreateTable:
             cursor.accept("=")
             comment = cursor.string()
         elif cursor.accept("PARTITION", "BY"):
-            partition = _partition(cursor)
+            partition = _written(cursor, ("DISTRIBUTED", "ORDER", "PROPERTIES", "COMMENT", ";"))
         elif cursor.accept("DISTRIBUTED", "BY"):
             distribution, buckets = _distribution(cursor)
         elif cursor.accept("ORDER", "BY"):
@@ -135,6 +147,12 @@ def read_create_table(cursor: Cursor, version: Sequence[int]) -> CreateTable:
     columns = _keyed(model, key, written)
     for column in columns:
         check_column(column, model)
+    if sum(column.auto_increment for column in columns) > 1:
+        raise analyzing("More than one AUTO_INCREMENT column defined in CREATE TABLE Statement")
+    for before, column in itertools.pairwise(columns):
+        if before.generated is not None and column.generated is None:
+            raise analyzing("All generated columns must be defined after ordinary columns")
+    check_generated(columns, columns, model)
     if distribution is None:
         if tuple(version) < (3, 1):
             raise analyzing("Create olap table should contain distribution desc")
@@ -153,7 +171,7 @@ def _engine(cursor: Cursor) -> None:
         raise analyzing(f"Unknown storage engine '{engine}'", 1286, "42000")
 
 
-def _columns(cursor: Cursor) -> list[Written]:
+def _columns(cursor: Cursor, version: Sequence[int]) -> list[Written]:
     cursor.expect("(")
     found: list[Written] = []
     while True:
@@ -163,7 +181,7 @@ def _columns(cursor: Cursor) -> list[Written]:
             while cursor.next.upper not in (",", ")"):
                 cursor.take()
         else:
-            found.append(read_column(cursor))
+            found.append(read_column(cursor, version))
         if not cursor.accept(","):
             break
     cursor.expect(")")
@@ -174,10 +192,10 @@ def _columns(cursor: Cursor) -> list[Written]:
     return found
 
 
-def _partition(cursor: Cursor) -> str:
-    """The clause as it is written: it is kept, and acts on nothing."""
+def _written(cursor: Cursor, until: Sequence[str]) -> str:
+    """The text up to one of these words, as it is written."""
     start = stop = cursor.next.start
-    while cursor.next.kind != "end" and cursor.next.upper not in ("DISTRIBUTED", "ORDER", "PROPERTIES", "COMMENT", ";"):
+    while cursor.next.kind != "end" and cursor.next.upper not in until:
         if cursor.next.upper == "(":
             cursor.parenthesis()
             stop = cursor.peek(-1).stop
@@ -256,6 +274,8 @@ def check_column(column: ColumnDef, model: Model) -> None:
     if kind in ("bitmap", "hll", "percentile") and column.aggregation is None and model in ("AGG_KEYS", "DUP_KEYS"):
         raise analyzing(f"No aggregate function specified for '{column.name}'")
     _check_aggregation(column, kind)
+    if column.auto_increment and kind != "bigint":
+        raise analyzing("The AUTO_INCREMENT column must be BIGINT")
     if column.default is None:
         return
     if kind in _INTEGERS:
@@ -265,6 +285,29 @@ def check_column(column: ColumnDef, model: Model) -> None:
             raise analyzing(f"Invalid default value for '{column.name}': Invalid number format: {column.default}") from None
     if kind in ("char", "varchar") and len(column.default) > int("".join(filter(str.isdigit, column.type))):
         raise analyzing(f"Invalid default value for '{column.name}': Default value is too long: {column.default}")
+
+
+def check_generated(columns: Sequence[ColumnDef], table: Sequence[ColumnDef], model: Model) -> None:
+    """What the generated ones of ``columns`` must keep to, in a table of the columns ``table``."""
+    by_name = {column.name.lower(): column for column in table}
+    for column in columns:
+        if column.generated is None:
+            continue
+        if model == "AGG_KEYS":
+            raise analyzing("Generated Column does not support AGG table")
+        if column.key:
+            raise analyzing("Generated Column can not be KEY")
+        expression = parse(f"SELECT {column.generated}")
+        if expression.find(exp.AggFunc):
+            raise analyzing("Generated Column don't support aggregation function")
+        for name in (named.name for named in expression.find_all(exp.Column)):
+            there = by_name.get(name.lower())
+            if there is None:
+                raise analyzing(f"column:{name} does not exist")
+            if there.generated is not None:
+                raise analyzing("Expression can not refers to other generated columns")
+            if there.auto_increment:
+                raise analyzing("Expression can not refers to AUTO_INCREMENT columns")
 
 
 def _check_aggregation(column: ColumnDef, kind: str) -> None:

@@ -103,8 +103,19 @@ def from_json(text: str) -> TableDef:
     )
 
 
+def keep(connection: DuckDBPyConnection, table: TableDef) -> None:
+    """Writes the definition into the catalogue."""
+    connection.execute("INSERT INTO __sandbox.tables VALUES (?, ?, ?)", [table.db, table.name, to_json(table)])
+
+
+def forget(connection: DuckDBPyConnection, db: str, name: str) -> None:
+    """Takes the definition out of the catalogue."""
+    connection.execute("DELETE FROM __sandbox.tables WHERE db = ? AND name = ?", [db, name])
+
+
 def added(table: TableDef, columns: Sequence[ColumnDef], version: Version) -> TableDef:
-    """The table with the columns at its end. Raises EngineError for a name that is there, or NOT NULL without a default."""
+    """The table with the columns at its end, before the generated ones. Raises EngineError for a name that is there, or NOT NULL
+    without a default."""
     for column in columns:
         if table.column(column.name) is not None:
             raise EngineError(f"Can not add column which already exists in base table: {column.name}")
@@ -112,7 +123,10 @@ def added(table: TableDef, columns: Sequence[ColumnDef], version: Version) -> Ta
             raise EngineError(f"Can not add NOT NULL column without default value: {column.name}")
         if column.key:
             raise EngineError(f"Can not add key column: {column.name}")
-    return check_table(dataclasses.replace(table, columns=(*table.columns, *columns)), version)
+    every = (*table.columns, *columns)
+    behind = tuple(column for column in every if column.generated is not None)
+    before = tuple(column for column in every if column.generated is None)
+    return check_table(dataclasses.replace(table, columns=before + behind), version)
 
 
 def modified(table: TableDef, columns: Sequence[ColumnDef], version: Version) -> TableDef:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tidegate.sandbox.starrocks import admin
 from tidegate.sandbox.starrocks.coltypes import shown, widens
-from tidegate.sandbox.starrocks.createtable import TABLE_ID, Written, check_column, read_column, read_create_table, split
+from tidegate.sandbox.starrocks.createtable import (
+    TABLE_ID,
+    Written,
+    check_column,
+    check_generated,
+    read_column,
+    read_create_table,
+    split,
+)
 from tidegate.sandbox.starrocks.model import ColumnDef, TableDef
 from tidegate.sandbox.starrocks.result import OK, Result
 from tidegate.sandbox.starrocks.sqlerror import SqlError, altering, analyzing, denied, no_database, table_exists, unknown_database
@@ -164,10 +173,10 @@ def _columns(session: SqlSession, cursor: Cursor, table: TableDef) -> Result:
     while True:
         if cursor.accept("ADD"):
             cursor.accept("COLUMN")
-            added += _added(cursor)
+            added += _added(cursor, session.version)
         elif cursor.accept("MODIFY"):
             cursor.accept("COLUMN")
-            modified.append(_modified(table, read_column(cursor)))
+            modified.append(_modified(table, read_column(cursor, session.version)))
         else:
             raise cursor.unexpected("ADD", "MODIFY", "RENAME", "SWAP", "SET")
         if cursor.accept("FIRST"):
@@ -186,6 +195,9 @@ def _columns(session: SqlSession, cursor: Cursor, table: TableDef) -> Result:
             raise analyzing(f"Duplicate column name '{column.name}'", 1060, "42S21")
         names.append(column.name.lower())
         _check_added(column, table)
+    check_generated(added, table.columns, table.model)
+    if len({column.generated is None for column in added}) > 1:
+        raise analyzing("Can not add normal column and Generated Column in the same time")
     if added:
         session.engine.add_columns(table.db, table.name, added)
     if modified:
@@ -193,20 +205,20 @@ def _columns(session: SqlSession, cursor: Cursor, table: TableDef) -> Result:
     return OK
 
 
-def _added(cursor: Cursor) -> list[ColumnDef]:
+def _added(cursor: Cursor, version: Sequence[int]) -> list[ColumnDef]:
     """One column, or several in parentheses."""
     if not cursor.accept("("):
-        return [_value_column(read_column(cursor))]
-    found = [_value_column(read_column(cursor))]
+        return [_value_column(read_column(cursor, version))]
+    found = [_value_column(read_column(cursor, version))]
     while cursor.accept(","):
-        found.append(_value_column(read_column(cursor)))
+        found.append(_value_column(read_column(cursor, version)))
     cursor.expect(")")
     return found
 
 
 def _value_column(written: Written) -> ColumnDef:
-    if written.is_key:
-        raise SqlError("tidegate's sandbox adds value columns alone", 1235, "42000")
+    if written.is_key or written.column.auto_increment:
+        raise SqlError("tidegate's sandbox adds value columns alone, and none with AUTO_INCREMENT", 1235, "42000")
     return written.column
 
 
@@ -231,7 +243,7 @@ def _modified(table: TableDef, written: Written) -> ColumnDef:
         raise SqlError("Can't change null to not null")
     if column.aggregation != there.aggregation and there.aggregation is not None:
         raise SqlError("Can not change aggregation type")
-    return dataclasses.replace(column, name=there.name, key=there.key)
+    return dataclasses.replace(column, name=there.name, key=there.key, auto_increment=there.auto_increment)
 
 
 def _check_state(session: SqlSession, table: TableDef) -> None:

@@ -71,17 +71,19 @@ def _label(cursor: Cursor) -> str:
 def _columns(cursor: Cursor, table: TableDef) -> list[str]:
     """The columns that are named, else all of them."""
     if cursor.next.upper != "(" or cursor.peek(1).upper in ("SELECT", "WITH"):
-        return [column.name for column in table.columns]
+        return [column.name for column in table.columns if column.generated is None]
     names = []
     for name in cursor.names():
         column = table.column(name)
         if column is None:
             raise unknown_column(name, table.name)
+        if column.generated is not None:
+            raise analyzing(f"materialized column '{column.name}' can not be specified")
         if column.name in names:
             raise analyzing(f"Column '{name}' specified twice", 1110, "42000")
         names.append(column.name)
     for column in table.columns:
-        if column.name not in names and not column.nullable and column.default is None:
+        if column.name not in names and not column.optional:
             raise analyzing(f"'{column.name}' must be explicitly mentioned in column permutation", 5002)
     return names
 
@@ -141,7 +143,7 @@ def _literal(cell: Expression, column: str, table: TableDef, pending: list[Expre
     if isinstance(cell, exp.Var | exp.Column) and cell.name.upper() == "DEFAULT":
         there = table.column(column)
         assert there is not None
-        if there.default is None and not there.nullable:
+        if not there.optional:
             raise analyzing(f"Column has no default value, column={there.name}")
         return there.default
     pending.append(cell.copy())
@@ -228,13 +230,16 @@ def update(session: SqlSession, cursor: Cursor) -> Result:
             raise unknown_column(assignment.this.name, table.name)
         if column.key:
             raise analyzing(f"primary key column cannot be updated: {column.name}")
+        if column.generated is not None:
+            raise analyzing(f"materialized column '{column.name}' can not be specified")
         given[column.name] = assignment.expression
-    items = [exp.alias_(given.get(column.name, exp.column(column.name)).copy(), column.name) for column in table.columns]
+    names = [column.name for column in table.columns if column.generated is None]
+    items = [exp.alias_(given.get(name, exp.column(name)).copy(), name) for name in names]
     query = exp.select(*items).from_(exp.table_(table.name, db=table.db)).where(where.this.copy())
     rows = _ask(session, select.translate(query, session.scope()).sql)[1]
     if not rows:
         return Result(info="Rows matched: 0")
-    return load(session, table, [column.name for column in table.columns], rows, "")
+    return load(session, table, names, rows, "")
 
 
 def delete(session: SqlSession, cursor: Cursor) -> Result:

@@ -11,20 +11,20 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
-from tidegate.sandbox.starrocks import ddl, merge
-from tidegate.sandbox.starrocks.expressions import MACROS
+from tidegate.sandbox.starrocks import convert, ddl, expressions, merge
+from tidegate.sandbox.starrocks.alters import Alters, Kept
 from tidegate.sandbox.starrocks.headers import read_headers
 from tidegate.sandbox.starrocks.literals import duckdb_zone, value_text
 from tidegate.sandbox.starrocks.model import AlterJob, ColumnDef, EngineError, LoadFailed, Staged, TableDef
-from tidegate.sandbox.starrocks.sqltypes import parse_type, quoted
-from tidegate.sandbox.starrocks.stage import default_value, stage_insert, stage_load
+from tidegate.sandbox.starrocks.sqltypes import quoted
+from tidegate.sandbox.starrocks.stage import stage_insert, stage_load
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "EngineError", "LoadFailed"]
 
 _FIRST_TABLET = 10001
-
-
-@dataclasses.dataclass(slots=True)
-class _Kept:
-    """A table and what changes about it. Guarded by the engine's lock."""
-
-    table: TableDef
-    tablet: int
-    published: list[float] = dataclasses.field(default_factory=list)
-    job: AlterJob | None = None
-    pending: tuple[ColumnDef, ...] = ()
 
 
 class Engine:
@@ -69,21 +58,22 @@ class Engine:
         self._connection = duckdb.connect(str(path) if path else ":memory:", config={"threads": 1})
         self._connection.execute("SET enable_external_access = false")  # an expression in a header reads no files
         self._writer = self._connection.cursor()
-        self._databases: dict[str, dict[str, _Kept]] = {}
-        self._jobs: list[AlterJob] = []
+        self._databases: dict[str, dict[str, Kept]] = {}
+        self._alters = Alters(self.version, self._transaction)
         self._numbers = itertools.count(_FIRST_TABLET)
         self._open()
 
     def _open(self) -> None:
-        self._writer.execute("; ".join(f"CREATE OR REPLACE MACRO {macro}" for macro in MACROS))
+        self._writer.execute("; ".join(f"CREATE OR REPLACE MACRO {macro}" for macro in (*convert.MACROS, *expressions.MACROS)))
         self._writer.execute("CREATE SCHEMA IF NOT EXISTS __sandbox")
         self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.databases (name VARCHAR)")
         self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.tables (db VARCHAR, name VARCHAR, definition VARCHAR)")
         self._writer.execute("CREATE TABLE IF NOT EXISTS __sandbox.published (mark BIGINT)")
+        self._writer.execute("CREATE SEQUENCE IF NOT EXISTS __sandbox.increments")
         for (name,) in self._writer.execute("SELECT name FROM __sandbox.databases").fetchall():
             self._databases[name] = {}
         for db, name, text in self._writer.execute("SELECT db, name, definition FROM __sandbox.tables").fetchall():
-            self._databases[db][name] = _Kept(ddl.from_json(text), next(self._numbers))
+            self._databases[db][name] = Kept(ddl.from_json(text), next(self._numbers))
 
     def close(self) -> None:
         """Ends everything. Calls that are under way fail."""
@@ -148,8 +138,8 @@ class Engine:
             ddl.check_defaults(self._writer, table.columns)
             with self._transaction() as writer:
                 writer.execute(ddl.create_sql(table))
-                self._keep(writer, table)
-            tables[table.name] = _Kept(table, next(self._numbers))
+                ddl.keep(writer, table)
+            tables[table.name] = Kept(table, next(self._numbers))
 
     def drop_table(self, db: str, name: str, *, if_exists: bool = False) -> None:
         """Raises EngineError where there is none."""
@@ -161,7 +151,7 @@ class Engine:
                 raise EngineError(f"Unknown table '{db}.{name}'")
             with self._transaction() as writer:
                 writer.execute(f"DROP TABLE {quoted(db)}.{quoted(name)}")
-                self._forget(writer, db, name)
+                ddl.forget(writer, db, name)
             del tables[name]
 
     def truncate(self, db: str, name: str) -> None:
@@ -179,9 +169,9 @@ class Engine:
                 raise EngineError(f"Table name[{new}] is already used")
             with self._transaction() as writer:
                 self._move(writer, db, name, new)
-                self._forget(writer, db, name)
+                ddl.forget(writer, db, name)
                 kept.table = dataclasses.replace(kept.table, name=new)
-                self._keep(writer, kept.table)
+                ddl.keep(writer, kept.table)
             self._databases[db] = {(new if one == name else one): value for one, value in self._databases[db].items()}
 
     def swap(self, db: str, name: str, other: str) -> None:
@@ -191,55 +181,44 @@ class Engine:
             with self._transaction() as writer:
                 for old, new in ((name, "__swapped"), (other, name), ("__swapped", other)):
                     self._move(writer, db, old, new)
-                self._forget(writer, db, name)
-                self._forget(writer, db, other)
+                ddl.forget(writer, db, name)
+                ddl.forget(writer, db, other)
                 mine.table, theirs.table = dataclasses.replace(mine.table, name=other), dataclasses.replace(theirs.table, name=name)
-                self._keep(writer, mine.table)
-                self._keep(writer, theirs.table)
+                ddl.keep(writer, mine.table)
+                ddl.keep(writer, theirs.table)
             self._databases[db][name], self._databases[db][other] = theirs, mine
 
     def add_columns(self, db: str, name: str, columns: Sequence[ColumnDef]) -> AlterJob:
         """As a job: the columns are there when it is FINISHED. Raises EngineError, also while another job of the table runs."""
-        with self._lock:
-            ddl.added(self._alterable(db, name).table, columns, self.version)
-            return self._job(db, name, columns)
+        return self._alter(db, name, columns, self._alters.add)
 
     def modify_columns(self, db: str, name: str, columns: Sequence[ColumnDef]) -> AlterJob:
         """As a job: the columns of these names have these definitions when it is FINISHED. Raises as :meth:`add_columns` does."""
+        return self._alter(db, name, columns, self._alters.modify)
+
+    def _alter(
+        self, db: str, name: str, columns: Sequence[ColumnDef], start: Callable[[Kept, Sequence[ColumnDef], int], None]
+    ) -> AlterJob:
         with self._lock:
-            ddl.modified(self._alterable(db, name).table, columns, self.version)
-            return self._job(db, name, columns)
-
-    def _alterable(self, db: str, name: str) -> _Kept:
-        self._settle()
-        kept = self._kept(db, name)
-        if kept.job is not None:
-            raise EngineError(f"Table[{name}]'s state({kept.table.state}) is not NORMAL. Do not allow doing ALTER ops")
-        return kept
-
-    def _job(self, db: str, name: str, columns: Sequence[ColumnDef]) -> AlterJob:
-        kept = self._kept(db, name)
-        ddl.check_defaults(self._writer, columns)
-        job = kept.job = AlterJob(next(self._numbers), db, name, time.time(), None, "RUNNING")
-        kept.pending = tuple(columns)
-        kept.table = dataclasses.replace(kept.table, state="SCHEMA_CHANGE")
-        self._jobs.append(job)
-        self._settle()
-        return next(one for one in self._jobs if one.id == job.id)
+            self._settle()
+            id_ = next(self._numbers)
+            start(self._kept(db, name), columns, id_)
+            self._settle()
+            return self._alters.job(id_)
 
     def alter_jobs(self, db: str) -> list[AlterJob]:
         """All jobs of the database, the oldest first."""
         with self._lock:
             self._settle()
-            return [job for job in self._jobs if job.db == db]
+            return self._alters.of(db)
 
     def set_properties(self, db: str, name: str, properties: Mapping[str, str]) -> None:
         with self._lock:
             kept = self._kept(db, name)
             kept.table = dataclasses.replace(kept.table, properties={**kept.table.properties, **properties})
             with self._transaction() as writer:
-                self._forget(writer, db, name)
-                self._keep(writer, kept.table)
+                ddl.forget(writer, db, name)
+                ddl.keep(writer, kept.table)
 
     # Loads
 
@@ -307,7 +286,7 @@ class Engine:
                 raise EngineError(f"Unknown column '{name}' in '{table}'")
         said = {name.lower() for name in columns}
         for column in found.columns:
-            if column.name.lower() not in said and not column.nullable and column.default is None:
+            if column.name.lower() not in said and not column.optional:
                 raise EngineError(f"'{column.name}' must be explicitly mentioned in column permutation")
         if not rows:
             return 0
@@ -380,13 +359,13 @@ class Engine:
             raise
         self._writer.execute("COMMIT")
 
-    def _database(self, db: str) -> dict[str, _Kept]:
+    def _database(self, db: str) -> dict[str, Kept]:
         try:
             return self._databases[db]
         except KeyError:
             raise EngineError(f"Unknown database '{db}'") from None
 
-    def _kept(self, db: str, name: str) -> _Kept:
+    def _kept(self, db: str, name: str) -> Kept:
         try:
             return self._database(db)[name]
         except KeyError:
@@ -415,37 +394,10 @@ class Engine:
     def _move(writer: DuckDBPyConnection, db: str, name: str, new: str) -> None:
         writer.execute(f"ALTER TABLE {quoted(db)}.{quoted(name)} RENAME TO {quoted(new)}")
 
-    @staticmethod
-    def _keep(writer: DuckDBPyConnection, table: TableDef) -> None:
-        writer.execute("INSERT INTO __sandbox.tables VALUES (?, ?, ?)", [table.db, table.name, ddl.to_json(table)])
-
-    @staticmethod
-    def _forget(writer: DuckDBPyConnection, db: str, name: str) -> None:
-        writer.execute("DELETE FROM __sandbox.tables WHERE db = ? AND name = ?", [db, name])
-
     def _settle(self) -> None:
         """Finishes the ALTERs whose time has come."""
-        for tables in self._databases.values():
-            for kept in tables.values():
-                if kept.job is None or time.time() < kept.job.created + self.alter_seconds:
-                    continue
-                add = [column for column in kept.pending if kept.table.column(column.name) is None]
-                change = [column for column in kept.pending if column not in add]
-                table = ddl.added(ddl.modified(kept.table, change, self.version), add, self.version)
-                table = dataclasses.replace(table, state="NORMAL")
-                with self._transaction() as writer:
-                    for column in kept.pending:
-                        type_, place = parse_type(column.type).duckdb, f"{quoted(table.db)}.{quoted(table.name)}"
-                        if column in add:
-                            what = f"ADD COLUMN {quoted(column.name)} {type_} DEFAULT {default_value(column)}"
-                        else:
-                            what = f"ALTER COLUMN {quoted(column.name)} SET DATA TYPE {type_}"
-                        writer.execute(f"ALTER TABLE {place} {what}")
-                    self._forget(writer, table.db, table.name)
-                    self._keep(writer, table)
-                done = dataclasses.replace(kept.job, finished=time.time(), state="FINISHED")
-                self._jobs = [done if job.id == done.id else job for job in self._jobs]
-                kept.table, kept.job, kept.pending = table, None, ()
+        tables = (kept for tables in self._databases.values() for kept in tables.values())
+        self._alters.settle(tables, self.alter_seconds)
 
     def _apply(self, writer: DuckDBPyConnection, staged: Staged) -> None:
         kept = self._databases.get(staged.db, {}).get(staged.table)

@@ -31,6 +31,9 @@ MACROS = (
     "hll_union(x) AS list_sort(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
     "hll_raw_agg(x) AS list_sort(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
     "from_unixtime(x) AS strftime(to_timestamp(TRY_CAST(x AS DOUBLE)), '%Y-%m-%d %H:%M:%S')",
+    "json_query(x, p) AS json_extract(x, p)",
+    "json_string(x) AS CAST(x AS VARCHAR)",
+    "array_avg(x) AS list_avg(x)",
     "to_base64(x) AS base64(CAST(x AS BLOB))",
     "from_binary(x, f := 'hex') AS CASE f WHEN 'hex' THEN hex(x) WHEN 'encode64' THEN to_base64(x) ELSE decode(x) END",
     "hll_union_agg(x) AS len(list_distinct(flatten(COALESCE(list(x) FILTER (x IS NOT NULL), []))))",
@@ -131,6 +134,14 @@ def condition(text: str) -> tuple[str, tuple[str, ...]]:
     return _duckdb(tree), tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column)))
 
 
+def generated(text: str) -> tuple[str, tuple[str, ...]]:
+    """A generated column's expression for DuckDB, and the columns that it names; these have their types already."""
+    tree = _parsed(text)
+    from sqlglot import exp
+
+    return _duckdb(tree, typed=True), tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column)))
+
+
 def _parsed(text: str) -> Any:
     import sqlglot
     from sqlglot.errors import SqlglotError
@@ -144,16 +155,19 @@ def _parsed(text: str) -> Any:
     return selected[0]
 
 
-def _duckdb(tree: Any) -> str:
+def _duckdb(tree: Any, *, typed: bool = False) -> str:
     """In DuckDB's words: casts give NULL where they fail, arithmetic on text is arithmetic on DOUBLE, as in StarRocks."""
     from sqlglot import exp
 
     def changed(node: Any) -> Any:
-        if isinstance(node, exp.UnixToTime):
-            return exp.Anonymous(this="from_unixtime", expressions=[node.this.transform(changed)])
+        if isinstance(node, exp.UnixToTime | exp.ParseJSON):
+            name = "from_unixtime" if isinstance(node, exp.UnixToTime) else "json_or_string"
+            return exp.Anonymous(this=name, expressions=[node.this.transform(changed)])
         if not isinstance(node, exp.Column):
             return node
         column = exp.column(exp.to_identifier(node.name, quoted=True))
+        if typed:
+            return column
         arithmetic = isinstance(node.parent, exp.Add | exp.Sub | exp.Mul | exp.Div | exp.Mod | exp.Neg)
         compared = isinstance(node.parent, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE) and any(
             isinstance(other, exp.Literal) and not other.is_string for other in node.parent.args.values()

@@ -2,6 +2,9 @@
 
 Columns: fe-core ``catalog/system/information/*SystemTable.java`` and docs ``sql-reference/information_schema``. What is always
 empty in a cluster of one backend without views has its columns alone.
+
+GENERATION_EXPRESSION is filled since 3.3.3 (pull request 49734; the version is inferred from its date). AUTO_INCREMENT is nowhere
+(issue 63730) but in SHOW CREATE TABLE.
 """
 
 from __future__ import annotations
@@ -178,7 +181,7 @@ class SystemTables:
                     *("def", table.db, table.name, column.name, place, column.default, "YES" if column.nullable else "NO"),
                     *(fact.data_type, fact.characters, octets, fact.precision, fact.scale, fact.fraction, None, None),
                     *(fact.column_type, KEY_WORDS[table.model] if column.key else "", column.aggregation or "", "", column.comment),
-                    *(size, fact.scale, None, None),
+                    *(size, fact.scale, column.generated if self.engine.version >= (3, 3, 3) else None, None),
                 )
 
     def _tables_config(self) -> Rows:

@@ -33,9 +33,10 @@ def apply(connection: DuckDBPyConnection, table: TableDef, named: Sequence[str],
         _fold(connection, table, target, known, keys, same)
         return
     if condition is None:
+        # Not by QUALIFY row_number() … = 1, which DuckDB makes an aggregate of that loses the sign of -0.0.
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE winner AS "
-            f"SELECT * FROM incoming QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY __position DESC) = 1"
+            f"SELECT * FROM incoming WHERE __position IN (SELECT max(__position) FROM incoming GROUP BY {keys})"
         )
     else:
         _conditional(connection, table, target, keys, same, quoted(condition))
@@ -55,7 +56,7 @@ def _value(alias: str, column: ColumnDef, known: set[str], *, fallback: str | No
     if fallback is None:
         return f"{default_value(column)} AS {name}"
     # A key that is new in a partial update: the default, or what a column of the backend appends where there is none.
-    new = default_value(column) if column.nullable or column.default is not None else _zero(column)
+    new = default_value(column) if column.optional else _zero(column)
     return f"CASE WHEN {fallback}.rowid IS NULL THEN {new} ELSE {fallback}.{name} END AS {name}"
 
 

@@ -36,6 +36,15 @@ class ColumnDef:
     aggregation: str | None = None
     """Of a value column of an aggregate table: one of :data:`AGGREGATIONS`."""
     comment: str = ""
+    auto_increment: bool = False
+    """AUTO_INCREMENT: rows that bring no value, or NULL, get the next number."""
+    generated: str | None = None
+    """The expression of a generated column, in StarRocks' SQL; such columns stand behind all others."""
+
+    @property
+    def optional(self) -> bool:
+        """May a row leave it out?"""
+        return self.nullable or self.default is not None or self.auto_increment
 
 
 @dataclass(frozen=True, slots=True)

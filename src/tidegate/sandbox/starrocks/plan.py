@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.sandbox.starrocks.expressions import RETURNS, Mapping, condition, parse_columns
+from tidegate.sandbox.starrocks.expressions import RETURNS, ColumnList, Mapping, condition, generated, parse_columns
 from tidegate.sandbox.starrocks.headers import LoadHeaders, Version
 from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed, TableDef
 from tidegate.sandbox.starrocks.parse_json import Path, parse_paths
@@ -18,8 +18,8 @@ OP = "__op"
 class LoadPlan:
     """``fields`` are the source's columns in order, ``targets`` the table's columns that are written.
 
-    ``sources`` says where a target's value comes from: a field's name, a :class:`Mapping`, or None for its default. ``op`` likewise
-    for ``__op``, None where every row is an upsert.
+    ``sources`` says where a target's value comes from: a field's name, a :class:`Mapping`, or None for its default, or for a
+    generated column. ``op`` likewise for ``__op``, None where every row is an upsert.
     """
 
     fields: tuple[str, ...]
@@ -38,11 +38,14 @@ def plan_load(table: TableDef, headers: LoadHeaders, version: Version) -> LoadPl
     if headers.partial and not primary:
         raise LoadFailed("Only primary key table support partial update")
     listed = parse_columns(headers.columns)
+    _check_generated(table, listed)
     mappings = {mapping.name.lower(): mapping for mapping in listed.mappings}
     for mapping in listed.mappings:
         if table.column(mapping.name) is None and mapping.name != OP:
             raise LoadFailed(f"Mapping column is not in table. column: {mapping.name}")
-    fields = list(listed.fields) or [column.name for column in table.columns]
+    fields = list(listed.fields) or [
+        column.name for column in table.columns if column.generated is None and not column.auto_increment
+    ]
     targets = _partial_targets(table, listed.fields, mappings) if headers.partial else list(table.columns)
     op: str | Mapping | None = None
     if primary:
@@ -61,7 +64,7 @@ def plan_load(table: TableDef, headers: LoadHeaders, version: Version) -> LoadPl
     sources: list[str | Mapping | None] = []
     for column in targets:
         source = mappings.get(column.name.lower()) or known.get(column.name.lower())
-        if source is None and not column.nullable and column.default is None and not headers.partial:
+        if source is None and not column.optional and not headers.partial:
             raise LoadFailed(f"Column has no default value. column: {column.name}")
         _check_metric(column, source)
         sources.append(source)
@@ -88,7 +91,24 @@ def _partial_targets(table: TableDef, fields: Sequence[str], mappings: dict[str,
     for name in table.key:
         if name.lower() not in said:
             raise LoadFailed(f"key column {name} not in partial update columns")
-    return [column for column in table.columns if column.name.lower() in said]
+    for column in table.columns:
+        for name in generated(column.generated)[1] if column.generated is not None else ():
+            if name.lower() not in said:
+                words = f"column {name} needs to be used for expression evaluation for materialized column {column.name}"
+                raise LoadFailed(words)
+    return [column for column in table.columns if column.name.lower() in said or column.generated is not None]
+
+
+def _check_generated(table: TableDef, listed: ColumnList) -> None:
+    """Generated columns are nobody else's: fe-core ``load/Load.java``, initColumns."""
+    names = {column.name.lower() for column in table.columns if column.generated is not None}
+    for name in (*listed.fields, *(mapping.name for mapping in listed.mappings)):
+        if name.lower() in names:
+            raise LoadFailed(f"generated column: {name} can not be specified")
+    for mapping in listed.mappings:
+        for name in mapping.refers:
+            if name.lower() in names:
+                raise LoadFailed(f"Mapping column can not ref generated column: {name}")
 
 
 def _check_metric(column: ColumnDef, source: str | Mapping | None) -> None:

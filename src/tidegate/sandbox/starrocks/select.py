@@ -305,12 +305,12 @@ _FORMS = {
     "BITMAP_HAS_ANY": "LIST_HAS_ANY({0}, {1})",
     "BITMAP_MIN": "LIST_MIN({0})",
     "BITMAP_MAX": "LIST_MAX({0})",
-    "JSON_QUERY": "JSON_EXTRACT({0}, {1})",
+    "PARSE_JSON": "JSON_OR_STRING({0})",
     "GET_JSON_STRING": "JSON_EXTRACT_STRING({0}, {1})",
     "GET_JSON_INT": "CAST(JSON_EXTRACT_STRING({0}, {1}) AS BIGINT)",
     "GET_JSON_DOUBLE": "CAST(JSON_EXTRACT_STRING({0}, {1}) AS DOUBLE)",
 }
-"""What :data:`~.expressions.MACROS` doesn't have."""
+"""What :data:`~.expressions.MACROS` doesn't have, or sqlglot has a name of its own for."""
 
 
 def _map(pairs: list[Expression]) -> Expression:

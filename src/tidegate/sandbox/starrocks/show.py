@@ -136,6 +136,10 @@ def _column_clause(column: ColumnDef) -> str:
     if column.aggregation:
         words.append(column.aggregation)
     words.append("NULL" if column.nullable else "NOT NULL")
+    if column.auto_increment:
+        words.append("AUTO_INCREMENT")
+    if column.generated is not None:
+        words.append(f"AS {column.generated}")
     if column.default is not None:
         words.append(f"DEFAULT {column.default}" if column.default == "CURRENT_TIMESTAMP" else f'DEFAULT "{column.default}"')
     words.append(f'COMMENT "{column.comment}"')

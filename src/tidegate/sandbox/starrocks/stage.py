@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tidegate.sandbox.starrocks.convert import conversion, key_bytes, shown
-from tidegate.sandbox.starrocks.expressions import Mapping
+from tidegate.sandbox.starrocks.expressions import Mapping, generated
 from tidegate.sandbox.starrocks.headers import LoadHeaders, Version
 from tidegate.sandbox.starrocks.model import ColumnDef, LoadFailed, Staged, TableDef
 from tidegate.sandbox.starrocks.parse_csv import parse_csv
-from tidegate.sandbox.starrocks.parse_json import as_text, columns_of, dumps, parse_json
+from tidegate.sandbox.starrocks.parse_json import Number, as_text, columns_of, dumps, parse_json
 from tidegate.sandbox.starrocks.plan import OP, LoadPlan, plan_load
 from tidegate.sandbox.starrocks.sqltypes import INTEGERS, Type, parse_type, quoted, text_literal
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_ERROR_LINES = 50
 KEY_LIMIT = 128
 POSITION = "__position"
+_GIVING = {"varbinary": ("to_binary",), "json": ("parse_json", "json_query")}
+"""Functions whose values need no conversion."""
 
 
 def stage_load(
@@ -96,9 +98,16 @@ def _reader(table: TableDef, plan: LoadPlan, name: str) -> str:
 def _texts(column: list[Any], reader: str) -> list[str | None]:
     if reader == "json":
         return [None if value is None else dumps(value) for value in column]
-    if reader == "number":  # true is no number, though it is 1 in a text
-        return [dumps(value) if isinstance(value, bool) else as_text(value) for value in column]
+    if reader == "number":
+        return [_number(value) for value in column]
     return [as_text(value) for value in column]
+
+
+def _number(value: Any) -> str | None:
+    """true is no number, though it is 1 in a text; -0 is an integer, which has no sign (``formats/json/numeric_column.cpp``)."""
+    if isinstance(value, bool):
+        return dumps(value)
+    return "0" if isinstance(value, Number) and value == "-0" else as_text(value)
 
 
 def _decompressed(body: bytes, how: str) -> bytes:
@@ -144,8 +153,11 @@ class _Run:
         strict = self.headers.strict
         values, faults = [], []
         for at, (column, type_, source) in enumerate(zip(self.plan.targets, self.types, self.plan.sources, strict=True)):
+            if column.generated is not None:
+                continue
             value = self._value(column, type_, source)
-            values.append(f"{value} AS {quoted(column.name)}")
+            filled = f"COALESCE({value}, {default_value(column)})" if column.auto_increment and source is not None else value
+            values.append(f"{filled} AS {quoted(column.name)}")
             if strict and isinstance(source, str):
                 faults.append(f"WHEN {quoted(source)} IS NOT NULL AND ({value}) IS NULL THEN {at}")
         if self.plan.op is not None:
@@ -153,6 +165,9 @@ class _Run:
             values.append(f"{conversion(text, Type('tinyint'), lenient=True)} AS {quoted(OP)}")
         fault = f"CASE {' '.join(faults)} END" if faults else "NULL::INTEGER"
         inner = f"SELECT {POSITION}, {', '.join(values)}, {fault} AS __fault FROM source"
+        computed = [f", {generated_value(column)} AS {quoted(column.name)}" for column in self.plan.targets if column.generated]
+        if computed:
+            inner = f"SELECT *{''.join(computed)} FROM ({inner})"
         self._execute(
             f"CREATE TEMP TABLE target AS SELECT *, COALESCE({self.plan.where or 'true'}, false) AS __selected, "
             f"{self._invalid()} AS __invalid FROM ({inner})"
@@ -217,12 +232,12 @@ class _Run:
     def _value(self, column: ColumnDef, type_: Type, source: str | Mapping | None) -> str:
         if source is None:
             return default_value(column)
-        if type_.kind in ("bitmap", "hll") and isinstance(source, Mapping):
-            return f"({source.sql})"
-        if type_.kind == "varbinary" and isinstance(source, Mapping) and source.function == "to_binary":
+        if isinstance(source, Mapping) and (type_.kind in ("bitmap", "hll") or source.function in _GIVING.get(type_.kind, ())):
             return f"({source.sql})"
         computed = isinstance(source, Mapping) or source.lower() in self.plan.computed_from
         text = self._text(source)
+        if type_.kind == "json" and computed:
+            return f"json_or_string({text})"
         if type_.kind in ("char", "varchar") and not computed and (self.headers.format == "csv" or self.version >= (3, 0)):
             return f"CASE WHEN strlen({text}) <= {type_.length} THEN {text} END"
         return conversion(text, type_, lenient=computed or self.headers.format == "json")
@@ -327,9 +342,17 @@ class _Run:
                 raise LoadFailed("primary key size exceed the limit.")
 
 
+def generated_value(column: ColumnDef) -> str:
+    """SQL for the value of a generated column, beside the columns that it names."""
+    assert column.generated is not None
+    return f"TRY_CAST(({generated(column.generated)[0]}) AS {parse_type(column.type).duckdb})"
+
+
 def default_value(column: ColumnDef) -> str:
-    """SQL for a column's default: NULL where it has none."""
+    """SQL for a column's default: NULL where it has none, the next number of AUTO_INCREMENT."""
     type_ = parse_type(column.type)
+    if column.auto_increment:
+        return "nextval('__sandbox.increments')"
     if column.default is None:
         return f"NULL::{type_.duckdb}"
     if column.default.upper().startswith(("CURRENT_TIMESTAMP", "NOW")):

@@ -124,7 +124,7 @@ def _plan(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found.to_json(), indent=2))
     elif given.ddl:
-        print("\n".join(f"{statement.rstrip(';')};" for statement in dict.fromkeys(found.ddl)))
+        print("\n".join(f"{statement.rstrip(';')};" for statement in found.ddl))
     else:
         print(found)
     return PERMANENT if found.problems else 0

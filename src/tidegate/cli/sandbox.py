@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tidegate.cli import sandbox_starrocks
+from tidegate.cli.standin import PASSWORD, password, serve
 from tidegate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from tidegate.sandbox.dialect import Dialect
     from tidegate.sandbox.pgwire import Upstream
 
-PASSWORD = "TIDEGATE_SANDBOX_PASSWORD"
 MD5_USER = "md5"
 
 EPILOG = f"""\
@@ -63,36 +61,34 @@ def _gaussdb(given: argparse.Namespace) -> int:
     dialect = GaussdbDialect(given.product, given.compatibility, distributed=given.distributed)
     way = GaussSha256()
     # A user whose password is stored as MD5: what stock drivers can log in with.
-    return _serve(given, dialect, way, {MD5_USER: Md5(way.denied)})
+    return _serve(_box(given, dialect, way, {MD5_USER: Md5(way.denied)}))
 
 
 def _adbpg(given: argparse.Namespace) -> int:
     from tidegate.sandbox.adbpg import Adbpg
     from tidegate.sandbox.authentication import Md5
 
-    return _serve(given, Adbpg(), Md5(), {})
+    return _serve(_box(given, Adbpg(), Md5(), {}))
 
 
-def _serve(given: argparse.Namespace, dialect: Dialect, way: Authentication, methods: dict[str, Authentication]) -> int:
+def _serve(box: contextlib.AbstractContextManager[dict[str, Any]]) -> int:
+    return serve(box, "--port, --upstream")
+
+
+@contextlib.contextmanager
+def _box(
+    given: argparse.Namespace, dialect: Dialect, way: Authentication, methods: dict[str, Authentication]
+) -> Iterator[dict[str, Any]]:
     from tidegate.sandbox.pgwire import Sandbox
 
-    password = os.environ.get(PASSWORD) or "sandbox"
-    # SIGTERM ends it as Ctrl-C does, and the PostgreSQL with it, also one that is only starting.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with _upstream(given.upstream) as upstream:
-            users = {given.user: password, **dict.fromkeys(methods, password)}
-            certificate = tuple(given.certificate) if given.certificate else None
-            with Sandbox(dialect, upstream, users, way, methods, port=given.port, certificate=certificate) as box:
-                fields = {"host": box.host, "port": box.port, "user": given.user, "password": password}
-                print(json.dumps(fields | {"database": upstream.database}), flush=True)
-                while True:
-                    signal.pause()
-    except KeyboardInterrupt:
-        return 0
-    except OSError as error:
-        raise ConfigError(f"the sandbox can't start: {error}", setting="--port, --upstream") from error
+    secret = password()
+    users = {given.user: secret, **dict.fromkeys(methods, secret)}
+    certificate = tuple(given.certificate) if given.certificate else None
+    with (
+        _upstream(given.upstream) as upstream,
+        Sandbox(dialect, upstream, users, way, methods, port=given.port, certificate=certificate) as box,
+    ):
+        yield {"host": box.host, "port": box.port, "user": given.user, "password": secret, "database": upstream.database}
 
 
 def _upstream(given: str | None) -> contextlib.AbstractContextManager[Upstream]:

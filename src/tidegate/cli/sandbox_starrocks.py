@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import json
-import os
 import re
-import signal
+from collections.abc import Iterator
 from typing import Any
 
+from tidegate.cli.standin import PASSWORD, password, serve
 from tidegate.errors import ConfigError
-
-PASSWORD = "TIDEGATE_SANDBOX_PASSWORD"
 
 EPILOG = f"""\
 It prints one line of JSON when it is ready: host, port, http_port, login, password and database as a connection has them, be (the
@@ -47,30 +45,23 @@ def _starrocks(given: argparse.Namespace) -> int:
         importlib.import_module("duckdb")
     except ModuleNotFoundError as error:
         raise ConfigError(f"the sandbox needs {error.name}: pip install 'tidegate[sandbox]'") from error
-    password = os.environ.get(PASSWORD) or "sandbox"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        box = server.StarrocksSandbox(
-            given.server_version,
-            given.folder,
-            user=given.user,
-            password=password,
-            query_port=given.port,
-            http_port=given.http_port,
-            be_port=given.be_port,
-            control_port=given.control_port,
-            certificate=tuple(given.certificate) if given.certificate else None,
-        )
-        with box:
-            box.engine.create_database(given.database, if_not_exists=True)
-            fields = {"database": given.database, "be": f"{box.be_host}:{box.be_port}", "control_port": box.control_port}
-            print(json.dumps(box.values() | fields), flush=True)
-            while True:
-                signal.pause()
-    except KeyboardInterrupt:
-        return 0
-    except OSError as error:
-        raise ConfigError(
-            f"the sandbox can't start: {error}", setting="--port, --http-port, --be-port, --folder, --certificate"
-        ) from error
+    return serve(_box(given, server), "--port, --http-port, --be-port, --folder, --certificate")
+
+
+@contextlib.contextmanager
+def _box(given: argparse.Namespace, server: Any) -> Iterator[dict[str, Any]]:
+    box = server.StarrocksSandbox(
+        given.server_version,
+        given.folder,
+        user=given.user,
+        password=password(),
+        query_port=given.port,
+        http_port=given.http_port,
+        be_port=given.be_port,
+        control_port=given.control_port,
+        certificate=tuple(given.certificate) if given.certificate else None,
+    )
+    with box:
+        box.engine.create_database(given.database, if_not_exists=True)
+        fields = {"database": given.database, "be": f"{box.be_host}:{box.be_port}", "control_port": box.control_port}
+        yield box.values() | fields

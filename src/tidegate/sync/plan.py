@@ -59,6 +59,7 @@ class TablePlan:
             "loads": self.loads,
             "strategy": self.preparation.strategy,
             "ddl": list(self.preparation.ddl),
+            "grants": list(self.preparation.grants),
             "problems": [str(problem) for problem in self.problems],
             "warnings": list(self.warnings),
         }
@@ -84,8 +85,9 @@ class Plan:
 
     @property
     def ddl(self) -> tuple[str, ...]:
-        """The statements and grants that a run needs, for accounts that may not create tables."""
-        return (*self.ledger_ddl, *(statement for table in self.tables for statement in table.preparation.ddl))
+        """The statements and grants that a run needs, each once, for accounts that may not create tables."""
+        tables = [table.preparation for table in self.tables]
+        return tuple(dict.fromkeys((*self.ledger_ddl, *(each for found in tables for each in (*found.ddl, *found.grants)))))
 
     def check(self) -> None:
         """Raise what stands in the way: the one problem, or all of them in one error of the first's class."""
@@ -206,7 +208,8 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
         if copy == "shadow":
             beside = sink.inspect(sink.shadow(target))
             problems += [problem for problem in beside.problems if str(problem) not in map(str, problems)]
-            preparation = replace(preparation, ddl=(*preparation.ddl, *beside.ddl))
+            ddl, grants = (*preparation.ddl, *beside.ddl), (*preparation.grants, *beside.grants)
+            preparation = replace(preparation, ddl=ddl, grants=grants)
         if copy == "fresh" and own_key != target.key:
             copy = "merge"  # pages follow the source's own key: one of another may come twice
         if preparation.exists and not preparation.empty and options.initial == "refuse":

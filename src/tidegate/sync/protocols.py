@@ -146,6 +146,9 @@ class Preparation:
     """Estimate of the rows in it."""
     ddl: tuple[str, ...] = ()
     """Statements that create it or add what it lacks."""
+    grants: tuple[str, ...] = ()
+    """Statements after these by which somebody else gives the account what it isn't known to have and a run needs; a run has no use
+    for them."""
     strategy: str = ""
     """How rows will be merged, for people."""
     needs_consistent: bool = False

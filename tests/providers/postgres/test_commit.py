@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ledger_contract import at
 from tests.providers.postgres.conftest import FAMILY, Box, inserts
-from tests.providers.postgres.test_ledger import SOURCE, at, entry
+from tests.providers.postgres.test_ledger import SOURCE, entry
 from tests.providers.postgres.test_load import FIRST, SCHEMA, rows
 from tidegate.errors import Unavailable
 

@@ -8,10 +8,15 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from tests.fakes import FakeSource
+from tests.model import Change
 from tests.providers.postgres.conftest import Box, inserts, schema_of
 from tests.providers.postgres.test_load import FIRST, SCHEMA, rows
 from tidegate.changes.schema import Column, TableName, TableSchema
 from tidegate.errors import PreflightError, SchemaError
+from tidegate.sync.mapping import Sync
+from tidegate.sync.plan import plan
+from tidegate.sync.run import run
 
 pytestmark = pytest.mark.postgres
 
@@ -248,6 +253,32 @@ def test_missing_rights_are_problems_with_the_grant(box: Box) -> None:
         box.execute("GRANT USAGE ON SCHEMA ods TO weak; GRANT SELECT, INSERT, UPDATE, DELETE ON ods.u TO weak")
         only_key = schema_of(FIRST.select(["id"]), "id")
         assert sink.inspect(box.target(only_key, "ods.u")).problems == ()
+    finally:
+        sink.close()
+        box.execute("DROP OWNED BY weak", "DROP ROLE weak")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        ("CREATE SCHEMA ods",),
+        ("CREATE SCHEMA ods", "CREATE TABLE ods.t (id bigint PRIMARY KEY, name text)", "GRANT USAGE ON SCHEMA ods TO weak"),
+    ],
+    ids=["no schema", "no table", "no rights"],
+)
+def test_who_may_nothing_runs_once_another_has_run_what_the_plan_prints(box: Box, before: tuple[str, ...]) -> None:
+    box.execute("CREATE ROLE weak LOGIN", *before)
+    sink = box.open(login="weak")
+    source = FakeSource({SCHEMA.table: SCHEMA}, [[(SCHEMA.table, Change(None, {"id": 1, "name": "ann"}))]], visible=1)
+    sync = Sync.of("shop", [str(SCHEMA.table)], schema="ods")
+    try:
+        found = plan(sync, source, sink)
+        assert found.problems
+        box.execute(*found.ddl)
+        assert plan(sync, source, sink).tables[0].preparation.grants == ()
+        run(sync, source, sink, owner="test")
+        assert rows(box) == [(1, "ann")]
     finally:
         sink.close()
         box.execute("DROP OWNED BY weak", "DROP ROLE weak")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.ledger_contract import LedgerContract, at
 from tests.providers.postgres.conftest import FAMILY, Box, inserts
 from tests.providers.postgres.test_load import FIRST, SCHEMA, people, rows
 from tests.servers import wait_until
-from tidegate.changes.position import BinlogPosition, SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, LeaseLost, PreflightError, SyncBusy, Unavailable
 from tidegate.providers.postgres.ledger import PostgresLedger
@@ -21,10 +20,6 @@ __all__ = ["FAMILY"]
 pytestmark = pytest.mark.postgres
 
 SOURCE, TARGET = TableName("shop", "t"), TableName("ods", "t")
-
-
-def at(offset: int) -> BinlogPosition:
-    return BinlogPosition("binlog.000001", offset, "1")
 
 
 def entry(offset: int, sync: str = "s", **more: object) -> Entry:
@@ -38,11 +33,26 @@ def ledger(box: Box) -> PostgresLedger:
 
 
 @pytest.fixture
-def other(box: Box) -> Iterator[PostgresLedger]:
-    """The ledger as another process sees it."""
-    sink = box.open()
-    yield sink.ledger
-    sink.close()
+def others(box: Box, ledger: PostgresLedger) -> Iterator[Callable[[int], Sequence[PostgresLedger]]]:
+    """The ledger as other processes see it."""
+    sinks = []
+
+    def make(number: int) -> Sequence[PostgresLedger]:
+        sinks.extend(made := [box.open() for _ in range(number)])
+        return [sink.ledger for sink in made]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+@pytest.fixture
+def other(others: Callable[[int], Sequence[PostgresLedger]]) -> PostgresLedger:
+    return others(1)[0]
+
+
+class TestContract(LedgerContract):
+    pass
 
 
 def test_a_plan_sees_an_empty_ledger_where_there_is_none_and_creates_nothing(box: Box) -> None:
@@ -64,50 +74,18 @@ def test_setup_twice_and_by_many_at_once_gives_one_set_of_tables(box: Box) -> No
     assert names == [("tidegate_lease",), ("tidegate_ledger",), ("tidegate_quarantine",)]
 
 
-def test_entries_come_back_whole_and_the_latest_of_each_table_counts(box: Box, ledger: PostgresLedger) -> None:
+def test_the_ledger_is_appended_to_and_nothing_in_it_changes(box: Box, ledger: PostgresLedger) -> None:
     lease = ledger.acquire("s", "me", 60)
-    copying = SnapshotPosition(at(4), ("a", "1"), 7)
-    ledger.record(lease, [Entry("s", SOURCE, TARGET, copying, "run1", 7, "replace", SCHEMA)])
-    first = ledger.last("s")[SOURCE]
-    assert (first.position, first.run, first.rows, first.copy, first.schema) == (copying, "run1", 7, "replace", SCHEMA)
-    assert first.at is not None
-    ledger.record(lease, [entry(10), Entry("s", TableName("a.b", "c"), TARGET, at(1))])
-    ledger.record(lease, [entry(20, rows=3)])
-    last = ledger.last("s")
-    assert last[SOURCE].position == at(20)
-    assert last[SOURCE].copy is None
-    assert last[SOURCE].schema == SCHEMA, "recorded when it changed, remembered since"
-    assert last[TableName("a.b", "c")].position == at(1)
-    assert ledger.last("another") == {}
-    assert box.query("SELECT count(*) FROM tidegate.tidegate_ledger") == [(4,)]
-
-
-def test_a_live_lease_keeps_others_out_but_not_its_own_owner(ledger: PostgresLedger, other: PostgresLedger) -> None:
-    first = ledger.acquire("s", "me", 60)
-    with pytest.raises(SyncBusy, match=r"me runs the sync s: last heartbeat 0 s ago, the lease ends in (60|59) s"):
-        other.acquire("s", "you", 60)
-    again = other.acquire("s", "me", 60)
-    assert again.fence == first.fence + 1
-    with pytest.raises(LeaseLost):
-        ledger.renew(first)
-    assert other.acquire("another", "you", 60).fence == 1
-
-
-def test_a_released_lease_is_free_and_the_fence_goes_on_growing(ledger: PostgresLedger, other: PostgresLedger) -> None:
-    first = ledger.acquire("s", "me", 60)
-    ledger.release(first)
-    second = other.acquire("s", "you", 60)
-    assert second.fence == first.fence + 1
-    ledger.release(first)
-    with pytest.raises(SyncBusy):
-        ledger.acquire("s", "me", 60)
+    for offset in (10, 20):
+        ledger.record(lease, [entry(offset)])
+    assert box.query("SELECT count(*) FROM tidegate.tidegate_ledger") == [(2,)]
 
 
 def test_an_expired_lease_is_anyones_unless_a_heartbeat_came_in_time(ledger: PostgresLedger, other: PostgresLedger) -> None:
     lease = ledger.acquire("s", "me", 0.2)
     for _ in range(5):
         ledger.renew(lease)
-        with pytest.raises(SyncBusy):
+        with pytest.raises(SyncBusy, match="last heartbeat 0 s ago, the lease ends in"):
             other.acquire("s", "you", 60)
     taken = []
 
@@ -124,66 +102,19 @@ def test_an_expired_lease_is_anyones_unless_a_heartbeat_came_in_time(ledger: Pos
         ledger.renew(lease)
 
 
-@pytest.mark.parametrize("exists", [False, True])
-def test_of_many_that_race_for_a_free_lease_one_gets_it(box: Box, ledger: PostgresLedger, exists: bool) -> None:
-    if exists:
-        ledger.release(ledger.acquire("s", "before", 60))
-    sinks = [box.open() for _ in range(8)]
-    barrier = threading.Barrier(8)
-
-    def race(number: int) -> bool:
-        sinks[number].ledger.last("s")  # connected before the start
-        barrier.wait()
-        try:
-            sinks[number].ledger.acquire("s", f"run{number}", 60)
-        except SyncBusy:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(race, range(8)))
-    for sink in sinks:
-        sink.close()
-    assert won.count(True) == 1
-
-
-def test_a_table_belongs_to_the_first_sync_that_claims_it(box: Box, ledger: PostgresLedger) -> None:
-    mine, yours = ledger.acquire("mine", "me", 60), ledger.acquire("yours", "you", 60)
-    second = TableName("ods", "u")
-    ledger.claim(mine, [TARGET, second])
-    ledger.claim(mine, [TARGET])
-    assert ledger.owners([TARGET, second, TableName("ods", "free")]) == {TARGET: "mine", second: "mine"}
-    with pytest.raises(ConfigError, match=r"table ods\.t: belongs to the sync mine"):
-        ledger.claim(yours, [TableName("ods", "free"), TARGET])
+def test_a_claim_is_for_all_tables_or_none(ledger: PostgresLedger) -> None:
+    ledger.claim(ledger.acquire("mine", "me", 60), [TARGET])
+    with pytest.raises(ConfigError, match="belongs to the sync mine"):
+        ledger.claim(ledger.acquire("yours", "you", 60), [TableName("ods", "free"), TARGET])
     assert ledger.owners([TableName("ods", "free")]) == {}
-    ledger.claim(mine, [TableName("", "t")])
+
+
+def test_a_table_is_one_whether_or_not_its_schema_is_named(ledger: PostgresLedger) -> None:
+    ledger.claim(ledger.acquire("mine", "me", 60), [TableName("", "t")])
     assert ledger.owners([TableName("public", "t"), TableName("", "t")]) == {
         TableName("public", "t"): "mine",
         TableName("", "t"): "mine",
     }
-
-
-def test_of_two_syncs_that_race_for_a_table_one_owns_it(box: Box, ledger: PostgresLedger) -> None:
-    leases = [ledger.acquire(f"sync{number}", "me", 60) for number in range(6)]
-    sinks = [box.open() for _ in leases]
-    barrier = threading.Barrier(len(leases))
-
-    def race(number: int) -> str:
-        sinks[number].ledger.last("s")
-        barrier.wait()
-        try:
-            sinks[number].ledger.claim(leases[number], [TARGET])
-        except ConfigError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor(len(leases)) as pool:
-        said = list(pool.map(race, range(len(leases))))
-    for sink in sinks:
-        sink.close()
-    winner = said.index("")
-    assert said.count("") == 1
-    assert all(f"the sync sync{winner}" in text for text in said if text)
 
 
 def test_a_zombie_can_neither_commit_nor_record_nor_claim(box: Box, ledger: PostgresLedger, other: PostgresLedger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -125,6 +126,16 @@ class TestMissingTable:
         found = look(metadata, target(Column("id", pa.string(), False, {"length": "40"}), AMOUNT))
         assert "up to 160 bytes" in found.warnings[0]
         assert found.problems == ()
+
+    @pytest.mark.parametrize(("zone", "warned"), [("Europe/Berlin", 1), ("Asia/Shanghai", 0), ("UTC", 0), ("+02:00", 0)])
+    @pytest.mark.usefixtures("metadata")
+    def test_an_instant_as_a_key_is_worth_one_where_clocks_are_put_back(self, zone: str, warned: int) -> None:
+        at = Column("at", pa.timestamp("us", tz="UTC"), False)
+        with closing(Session(fields(time_zone=zone), "sr")) as session:
+            keyed = look(Metadata(session), target(ID, at, key=("id", "at")))
+            plain = look(Metadata(session), target(ID, at))
+        assert [f"clocks of {zone} show twice" in text for text in keyed.warnings] == [True] * warned
+        assert plain.warnings == ()
 
     def test_is_not_made_for_an_update_of_what_is_there(self, metadata: Metadata) -> None:
         found = look(metadata, target(existing_only=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.ledger_contract import LedgerContract
 from tests.providers.starrocks.conftest import FIRST, SCHEMA, SOURCE, Box, at, entry, inserts, people, rows
-from tidegate.changes.position import SnapshotPosition
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PreflightError, SyncBusy, Unavailable
 from tidegate.providers.starrocks.logstore import StarrocksLog
@@ -20,15 +21,24 @@ TARGET = TableName("", "t")
 
 
 @pytest.fixture
-def other(box: Box, ledger: WriteAheadLedger) -> WriteAheadLedger:
-    """The ledger as another process sees it."""
-    return box.open().ledger
+def others(box: Box, ledger: WriteAheadLedger) -> Callable[[int], Sequence[WriteAheadLedger]]:
+    """The ledger as other processes see it."""
+    return lambda number: [box.open().ledger for _ in range(number)]
+
+
+@pytest.fixture
+def other(others: Callable[[int], Sequence[WriteAheadLedger]]) -> WriteAheadLedger:
+    return others(1)[0]
 
 
 def log_of(ledger: WriteAheadLedger) -> StarrocksLog:
     log = ledger._store
     assert isinstance(log, StarrocksLog)
     return log
+
+
+class TestContract(LedgerContract):
+    pass
 
 
 def test_a_plan_sees_an_empty_ledger_where_there_is_none_and_creates_nothing(box: Box) -> None:
@@ -45,45 +55,6 @@ def test_setup_by_many_at_once_gives_one_table(box: Box) -> None:
     assert box.query("SHOW TABLES") == [("tidegate_ledger",)]
 
 
-def test_entries_come_back_whole_and_the_latest_of_each_table_counts(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
-    lease = ledger.acquire("s", "me", 60)
-    copying = SnapshotPosition(at(4), ("a", "1"), 7)
-    ledger.record(lease, [Entry("s", SOURCE, TARGET, copying, "run1", 7, "merge", SCHEMA)])
-    first = other.last("s")[SOURCE]
-    assert (first.position, first.run, first.rows, first.copy, first.schema) == (copying, "run1", 7, "merge", SCHEMA)
-    assert first.at is not None
-    ledger.record(lease, [entry(10), Entry("s", TableName("a.b", "c"), TARGET, at(1))])
-    ledger.record(lease, [entry(20, rows=3)])
-    for seen in (ledger, other):
-        last = seen.last("s")
-        assert last[SOURCE].position == at(20)
-        assert last[SOURCE].copy is None
-        assert last[SOURCE].schema == SCHEMA, "recorded when it changed, remembered since"
-        assert last[TableName("a.b", "c")].position == at(1)
-        assert seen.last("another") == {}
-
-
-def test_a_live_lease_keeps_others_out_but_not_its_own_owner(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
-    first = ledger.acquire("s", "me", 60)
-    with pytest.raises(SyncBusy, match=r"me runs the sync s; its lease ends in (60|59|58) s"):
-        other.acquire("s", "you", 60)
-    again = other.acquire("s", "me", 60)
-    assert again.fence == first.fence + 1
-    with pytest.raises(LeaseLost):
-        ledger.renew(first)
-    assert other.acquire("another", "you", 60).fence == 1
-
-
-def test_a_released_lease_is_free_and_the_fence_goes_on_growing(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
-    first = ledger.acquire("s", "me", 60)
-    ledger.release(first)
-    second = other.acquire("s", "you", 60)
-    assert second.fence == first.fence + 1
-    ledger.release(first)
-    with pytest.raises(SyncBusy):
-        ledger.acquire("s", "me", 60)
-
-
 def test_an_expired_lease_is_anyones_and_a_heartbeat_keeps_it(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
     lease = ledger.acquire("s", "me", -1)
     assert other.acquire("s", "you", -1).fence == lease.fence + 1
@@ -91,23 +62,6 @@ def test_an_expired_lease_is_anyones_and_a_heartbeat_keeps_it(ledger: WriteAhead
     ledger.renew(mine)
     with pytest.raises(SyncBusy):
         other.acquire("s", "you", 60)
-
-
-def test_of_many_that_race_for_a_lease_one_wins(box: Box, ledger: WriteAheadLedger) -> None:
-    sinks = [box.open() for _ in range(5)]
-    barrier = threading.Barrier(len(sinks))
-
-    def race(number: int) -> bool:
-        sinks[number].ledger.last("s")
-        barrier.wait()
-        try:
-            sinks[number].ledger.acquire("s", f"run{number}", 60)
-        except SyncBusy:
-            return False
-        return True
-
-    with ThreadPoolExecutor(len(sinks)) as pool:
-        assert list(pool.map(race, range(len(sinks)))).count(True) == 1
 
 
 def test_of_two_that_race_for_each_number_one_wins_it(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
@@ -206,42 +160,12 @@ def test_only_what_is_new_is_read_and_a_takeover_reads_from_the_last_checkpoint(
     assert read == [6]
 
 
-def test_a_table_belongs_to_the_first_sync_that_claims_it(ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
-    mine, yours = ledger.acquire("mine", "me", 60), other.acquire("yours", "you", 60)
-    second = TableName("", "u")
-    ledger.claim(mine, [TARGET, second])
-    ledger.claim(mine, [TARGET])
-    assert other.owners([TARGET, second, TableName("", "free")]) == {TARGET: "mine", second: "mine"}
-    with pytest.raises(ConfigError, match=r"belongs to the sync mine"):
-        other.claim(yours, [TableName("", "free"), TARGET])
-
-
 def test_a_table_is_one_whether_or_not_its_database_is_named(box: Box, ledger: WriteAheadLedger, other: WriteAheadLedger) -> None:
     full = TableName(box.server.database, "t")
     ledger.claim(ledger.acquire("mine", "me", 60), [TARGET])
     assert other.owners([full]) == {full: "mine"}
     with pytest.raises(ConfigError, match="belongs to the sync mine"):
         other.claim(other.acquire("yours", "you", 60), [full])
-
-
-def test_of_two_syncs_that_race_for_a_table_one_owns_it(box: Box, ledger: WriteAheadLedger) -> None:
-    sinks = [box.open() for _ in range(4)]
-    leases = [sink.ledger.acquire(f"sync{number}", "me", 60) for number, sink in enumerate(sinks)]
-    barrier = threading.Barrier(len(sinks))
-
-    def race(number: int) -> str:
-        barrier.wait()
-        try:
-            sinks[number].ledger.claim(leases[number], [TARGET])
-        except ConfigError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor(len(leases)) as pool:
-        said = list(pool.map(race, range(len(leases))))
-    winner = said.index("")
-    assert said.count("") == 1
-    assert all(f"the sync sync{winner}" in text for text in said if text)
 
 
 @pytest.mark.parametrize("version", ["V1", "AUTO"])

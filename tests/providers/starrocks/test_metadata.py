@@ -13,6 +13,7 @@ from tests.providers.starrocks.scripted_sql import script as script
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, PermanentError, SchemaError, Unavailable
 from tidegate.providers.starrocks import metadata as module
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.metadata import Metadata, normal_type, parse_create, parse_key, parse_version
 from tidegate.providers.starrocks.session import Session
 from tidegate.providers.starrocks.sql import NewColumn
@@ -173,12 +174,15 @@ class TestCluster:
         assert metadata.running_labels("shop", "tide_gate-") is None
 
     def test_insert_is_tried_without_inserting(self, metadata: Metadata, script: Script) -> None:
-        assert metadata.may_insert(T, "id") is True
-        assert script.statements == ["EXPLAIN INSERT INTO `shop`.`orders` (`id`) SELECT `id` FROM `shop`.`orders` WHERE 1 = 0"]
+        columns = [CatalogColumn(name, "int", False, None, generated=name == "sum") for name in ("id", "a", "sum")]
+        there = CatalogTable(T, "DUP_KEYS", tuple(columns), ("id",))
+        assert metadata.may_insert(there) is True
+        (said,) = script.statements
+        assert said == "EXPLAIN INSERT INTO `shop`.`orders` (`id`, `a`) SELECT `id`, `a` FROM `shop`.`orders` WHERE 1 = 0"
         script.on("EXPLAIN", denied())
-        assert metadata.may_insert(T, "id") is False
+        assert metadata.may_insert(there) is False
         script.on("EXPLAIN", pymysql.err.ProgrammingError(1064, "something else"))
-        assert metadata.may_insert(T, "id") is None
+        assert metadata.may_insert(there) is None
 
 
 @pytest.mark.parametrize(

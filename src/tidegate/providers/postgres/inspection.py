@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ class Findings:
     """What an inspection has found so far."""
 
     ddl: list[str] = field(default_factory=list)
+    grants: list[str] = field(default_factory=list)
     problems: list[TidegateError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -62,6 +63,7 @@ class Inspector:
             empty=empty,
             rows=table.rows if table is not None else None,
             ddl=tuple(found.ddl),
+            grants=tuple(found.grants),
             strategy=plan.text,
             needs_consistent=plan.needs_consistent,
             problems=tuple(found.problems),
@@ -80,16 +82,20 @@ class Inspector:
         if target.existing_only:
             found.problems.append(SchemaError("there is no such table", connection=self._session.name, table=target.table))
             return
-        self._may_create(target, found)
+        if not self._may_create(target, found):
+            # Whoever creates it instead owns it.
+            found.grants.append(f"GRANT USAGE ON SCHEMA {self._sql.name(target.table.schema)} TO {self._sql.name(self._role)}")
+            found.grants.append(self._grant(target, _needed(target)))
         found.ddl.append(self._create_table(target))
 
-    def _may_create(self, target: Target, found: Findings) -> None:
+    def _may_create(self, target: Target, found: Findings) -> bool:
         schema = target.table.schema
         role = self._sql.name(self._role)
         may = self._catalog.may_create(self._session, schema)
         if may is None:
             found.ddl.append(self._sql.create_schema(schema))
-            if not self._catalog.may_create_schema(self._session):
+            may = self._catalog.may_create_schema(self._session)
+            if not may:
                 fix = f"{self._sql.create_schema(schema)} AUTHORIZATION {role}"
                 found.problems.append(
                     self._forbidden(target, f"there is no schema {schema}, and the account may not create it: {fix}")
@@ -97,6 +103,10 @@ class Inspector:
         elif not may:
             fix = f"GRANT USAGE, CREATE ON SCHEMA {self._sql.name(schema)} TO {role}"
             found.problems.append(self._forbidden(target, f"the account may not create the table: {fix}"))
+        return may
+
+    def _grant(self, target: Target, rights: Iterable[str]) -> str:
+        return f"GRANT {', '.join(sorted(rights))} ON {self._sql.table(target.table)} TO {self._sql.name(self._role)}"
 
     def _create_table(self, target: Target) -> str:
         """Columns are nullable but for the key: the source may come to allow NULL, and a partial row has no values to give."""
@@ -181,20 +191,23 @@ class Inspector:
                 yield SchemaError(what, connection=self._session.name, table=target.table)
 
     def _rights(self, target: Target, table: CatalogTable, found: Findings) -> None:
-        options = target.options
-        if options.write_mode == "append":
-            needed = {"INSERT"}
-        elif target.existing_only:
-            needed = {"SELECT", "UPDATE"}
-        else:
-            needed = {"SELECT", "INSERT", "UPDATE"}
-            if options.delete_mode == "apply" or options.write_mode == "overwrite":
-                needed.add("DELETE")
-        if options.method != "upsert" and options.write_mode != "append":
-            needed.add("SELECT")
-        if lacking := sorted(needed - table.rights):
-            fix = f"GRANT {', '.join(lacking)} ON {self._sql.table(table.name)} TO {self._sql.name(self._role)}"
-            found.problems.append(self._forbidden(target, f"the account lacks {', '.join(lacking)}: {fix}"))
+        if lacking := sorted(_needed(target) - table.rights):
+            grant = self._grant(target, lacking)
+            found.grants.append(grant)
+            found.problems.append(self._forbidden(target, f"the account lacks {', '.join(lacking)}: {grant}"))
+
+
+def _needed(target: Target) -> set[str]:
+    """The rights on the table that writing to it takes."""
+    options = target.options
+    if options.write_mode == "append":
+        return {"INSERT"}
+    if target.existing_only:
+        return {"SELECT", "UPDATE"}
+    needed = {"SELECT", "INSERT", "UPDATE"}
+    if options.delete_mode == "apply" or options.write_mode == "overwrite":
+        needed.add("DELETE")
+    return needed
 
 
 def own_columns(target: Target) -> list[tuple[str, str]]:

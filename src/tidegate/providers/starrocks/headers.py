@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,6 +14,16 @@ OP = "__op"
 """The column of a primary key table's rows that says what becomes of them: 0 upsert, 1 delete."""
 OWN = ("label", "authorization", "expect", "content-length", "transfer-encoding", "db", "table")
 """Headers that only tidegate sets."""
+KNOWN = (
+    *("format", "columns", "where", "partitions", "temporary_partitions", "negative", "max_filter_ratio", "timeout", "strict_mode"),
+    *("timezone", "load_mem_limit", "exec_mem_limit", "load_dop", "enable_replicated_storage", "warehouse"),
+    *("partial_update", "partial_update_mode", "merge_condition", "log_rejected_record_num", "idle_transaction_timeout"),
+    *("compression", "transmission_compression_type", "content-encoding"),
+    *("column_separator", "row_delimiter", "skip_header", "trim_space", "enclose", "escape"),
+    *("jsonpaths", "json_root", "strip_outer_array", "ignore_json_size", "envelope"),
+    *("enable_merge_commit", "merge_commit_async", "merge_commit_interval_ms", "merge_commit_parallel"),
+)
+"""Headers that some version of StarRocks reads (be http_common.h, fe StreamLoadHttpHeader.java, documentation of STREAM LOAD)."""
 
 
 def load_headers(values: Mapping[str, Any], kind: Literal["json", "csv"], columns: str | None, *, array: bool) -> dict[str, str]:
@@ -47,6 +58,19 @@ def checked(properties: Mapping[str, Any]) -> dict[str, str]:
     if wrong := [name for name in properties if name.lower() in OWN]:
         raise ConfigError(f"{', '.join(wrong)} can't be set: tidegate sets it for each load", setting="properties")
     return {name.lower(): text_of(value) for name, value in properties.items() if value is not None}
+
+
+def misspelt(properties: Mapping[str, str]) -> list[str]:
+    """What to say of headers that are nearly ones that StarRocks has, names first: it passes over one that it doesn't know.
+
+    Nothing of others, which a version to come may read.
+    """
+    near = {name: difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8) for name in properties if name not in KNOWN}
+    return [
+        f"{name}: did you mean {found[0]}? StarRocks passes over a header that it doesn't know"
+        for name, found in near.items()
+        if found
+    ]
 
 
 def text_of(value: Any) -> str:

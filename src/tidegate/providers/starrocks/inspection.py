@@ -13,8 +13,10 @@ from tidegate.errors import ConfigError, PermanentError, PreflightError, SchemaE
 from tidegate.providers.starrocks import keys, sql
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.column_list import ColumnList, parse_columns
-from tidegate.providers.starrocks.headers import checked, connection_properties
+from tidegate.providers.starrocks.grants import Grants, tried
+from tidegate.providers.starrocks.headers import checked, connection_properties, misspelt
 from tidegate.providers.starrocks.metadata import Metadata
+from tidegate.providers.starrocks.quarantine import TABLE, StarrocksShelf
 from tidegate.providers.starrocks.strategy import strategy
 from tidegate.providers.starrocks.types import ddl_type, misfit
 from tidegate.sync.mapping import Target
@@ -36,6 +38,8 @@ class _Found:
     ddl: list[str] = field(default_factory=list)
     problems: list[TidegateError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    rights: list[str] = field(default_factory=list)
+    """On the table, that a run needs, and that the account isn't known to have."""
 
 
 def inspect(target: Target, metadata: Metadata, properties: Mapping[str, str] | None = None) -> Preparation:
@@ -61,7 +65,8 @@ class Inspector:
         self._table = metadata.full(target.table)
         self._append = target.options.write_mode == "append"
         self._partial = properties.get("partial_update", "").lower() == "true" or target.options.conflict_mode == "update"
-        self._found = _Found()
+        self._found = _Found(warnings=[f"properties: {note}" for note in misspelt(properties)])
+        self._grants = Grants(metadata)
 
     def inspect(self) -> Preparation:
         try:
@@ -72,6 +77,9 @@ class Inspector:
         plan = strategy(self._target, there, self._metadata.name, self._properties)
         self._found.problems += plan.problems
         self._found.warnings += plan.warnings
+        if not self._append:
+            instants = [column.name for column in _key(self._target) if pa.types.is_timestamp(column.type) and column.type.tz]
+            self._found.warnings += keys.doubled(instants, self._metadata.session.values["time_zone"])
         if there is None:
             self._missing_table()
             rows, empty = None, True
@@ -86,6 +94,7 @@ class Inspector:
             empty=empty,
             rows=rows,
             ddl=tuple(self._found.ddl),
+            grants=(*self._grants.on_table(self._table, self._found.rights), *self._quarantine()),
             strategy=plan.text,
             problems=tuple(self._found.problems),
             warnings=tuple(self._found.warnings),
@@ -113,9 +122,10 @@ class Inspector:
         if self._hidden():
             what = "the account may do nothing with the table, which is there: GRANT SELECT, INSERT ON TABLE"
             self._problem(PreflightError, f"{what} {sql.table(self._table)}")
+            self._found.rights += ("SELECT", "INSERT")
             return
         database = self._table.schema
-        privileges = self._metadata.privileges()
+        privileges = self._grants.privileges
         if not self._metadata.database_exists(database):
             self._found.ddl.append(sql.create_database(database))
         elif privileges.complete and not privileges.on_database(database, "CREATE TABLE"):
@@ -126,6 +136,7 @@ class Inspector:
         except (ConfigError, SchemaError) as error:
             self._found.problems.append(error)
             return
+        self._found.rights += ("SELECT", "INSERT")
         if self._target.key and not self._append:
             self._found.warnings += keys.warnings([(c.name, _type(self._metadata, self._target, c)) for c in _key(self._target)])
 
@@ -247,7 +258,8 @@ class Inspector:
         self._may_alter(names)
 
     def _may_alter(self, names: str) -> None:
-        privileges = self._metadata.privileges()
+        self._found.rights.append("ALTER")
+        privileges = self._grants.privileges
         if privileges.complete and not privileges.on_table(self._table, "ALTER"):
             what = f"column {names} has to be altered, and the account may not: GRANT ALTER ON TABLE {sql.table(self._table)}"
             self._problem(PreflightError, what)
@@ -289,16 +301,22 @@ class Inspector:
             self._found.warnings.append(f"version_column {name} may be NULL, and how StarRocks compares NULLs is not documented")
 
     def _rights(self, there: CatalogTable) -> None:
-        lacking = []
-        if not self._metadata.may_select(self._table):
-            lacking.append("SELECT")
-        plain = next((column.name for column in there.columns if not column.generated), None)
-        if not lacking and plain is not None and self._metadata.may_insert(self._table, plain) is False:
-            lacking.append("INSERT")
-        if lacking:
-            user = self._metadata.session.values["login"]
-            fix = f"GRANT SELECT, INSERT ON TABLE {sql.table(self._table)} TO USER {sql.literal(user)}"
+        rights = tried(self._metadata, there)
+        self._found.rights += [right for right, may in rights.items() if not may]
+        if lacking := [right for right, may in rights.items() if may is False]:
+            fix = sql.grant(list(rights), f"TABLE {sql.table(self._table)}", self._metadata.session.values["login"])
             self._problem(PreflightError, f"the account lacks {', '.join(lacking)}: {fix}")
+
+    def _quarantine(self) -> tuple[str, ...]:
+        """What makes the table of refused changes, which the first of them makes else, and lets the account use it."""
+        if self._target.options.on_error != "quarantine":
+            return ()
+        values = self._metadata.session.values
+        shelf = StarrocksShelf(self._metadata, TableName(values["ledger_database"], TABLE), "", self._table, "")
+        there = self._metadata.table(shelf.table)
+        if there is not None:
+            return self._grants.to_load(there)
+        return (shelf.ddl(values["replication_num"]), *self._grants.on_table(shelf.table, ("SELECT", "INSERT")))
 
 
 _EXPRESSIONS = {"bitmap": "to_bitmap", "hll": "hll_hash", "percentile": "percentile_hash"}

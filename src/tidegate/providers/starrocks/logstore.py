@@ -63,14 +63,13 @@ class StarrocksLog:
 
     def ddl(self) -> Sequence[str]:
         replicas = "" if self._replication_num is None else f' PROPERTIES ("replication_num" = "{self._replication_num}")'
-        user = sql.literal(self._metadata.session.values["login"])
         return (
             sql.create_database(self.table.schema),
             f"CREATE TABLE IF NOT EXISTS {sql.table(self.table)} (`id` VARCHAR(32) NOT NULL, `number` BIGINT NOT NULL, "
             "`name` VARCHAR(1024) NOT NULL, `token` VARCHAR(32) NOT NULL, `state` BOOLEAN NOT NULL, "
             "`record` VARCHAR(1048576) NOT NULL, `at` DATETIME NOT NULL) "
             f"PRIMARY KEY (`id`, `number`) DISTRIBUTED BY HASH (`id`) BUCKETS 1{replicas}",
-            f"GRANT SELECT, INSERT ON TABLE {sql.table(self.table)} TO USER {user}",
+            sql.grant(("SELECT", "INSERT"), f"TABLE {sql.table(self.table)}", self._metadata.session.values["login"]),
         )
 
     def now(self) -> datetime:

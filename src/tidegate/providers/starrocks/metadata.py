@@ -293,14 +293,17 @@ class Metadata:
             return False
         return True
 
-    def may_insert(self, table: TableName, column: str) -> bool | None:
-        """By trying: the server checks the right to INSERT before it explains one. None if it can't be told."""
-        table = self.full(table)
+    def may_insert(self, there: CatalogTable) -> bool | None:
+        """By trying: the server checks the right to INSERT before it explains one. None if it can't be told.
+
+        All columns that an INSERT may name: it is refused before its rights are looked at if one that is NOT NULL isn't among them
+        (fe InsertAnalyzer.java).
+        """
+        table = sql.table(there.name)
+        columns = sql.names([column.name for column in there.columns if not column.generated])
         try:
             self.session.rows(
-                f"EXPLAIN INSERT INTO {sql.table(table)} ({sql.name(column)}) "
-                f"SELECT {sql.name(column)} FROM {sql.table(table)} WHERE 1 = 0",
-                table=table,
+                f"EXPLAIN INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE 1 = 0", table=there.name
             )
         except Denied:
             return False

@@ -8,12 +8,15 @@ from dataclasses import dataclass, fields, replace
 from tidegate.changes.schema import TableName
 from tidegate.errors import SchemaError
 from tidegate.providers.starrocks import sql
+from tidegate.providers.starrocks.grants import Grants
 from tidegate.providers.starrocks.inspection import create_statement, inspect
 from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
 
 _SUFFIX = "__tidegate_copy"
+RIGHTS = ("SELECT", "INSERT", "ALTER", "DROP")
+"""On the copy, which is made anew whenever one begins, and on the table whose place it takes."""
 _SHORT = 64
 """Bytes of a table's name before 3.0; later it is 1024 (documentation, "System limits")."""
 
@@ -44,8 +47,13 @@ def shadow_table(table: TableName) -> TableName:
 def inspect_shadow(target: ShadowTarget, metadata: Metadata) -> Preparation:
     """How a shadow stands: it is made like the table, or if what is to come no longer fits that, like the source."""
     there = metadata.table(target.table)
-    if there is not None:
-        return inspect(target, metadata)
+    found = inspect(target, metadata) if there is not None else _missing(target, metadata)
+    grants, database = Grants(metadata), metadata.full(target.table).schema
+    making = grants.on_database(database, "CREATE TABLE")
+    return replace(found, grants=(*found.grants, *making, *grants.on_all_tables(database, RIGHTS)))
+
+
+def _missing(target: ShadowTarget, metadata: Metadata) -> Preparation:
     own = inspect(target.of, metadata)
     shadow, table = metadata.full(target.table), metadata.full(target.of.table)
     misfits = [problem for problem in own.problems if isinstance(problem, SchemaError)]

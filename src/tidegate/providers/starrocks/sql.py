@@ -150,6 +150,11 @@ def swap(target: TableName, other: str) -> str:
     return f"ALTER TABLE {table(target)} SWAP WITH {name(other)}"
 
 
+def grant(rights: Sequence[str], where: str, user: str) -> str:
+    """``where`` is a TABLE, a DATABASE or ALL TABLES IN DATABASE. In the syntax of StarRocks 3."""
+    return f"GRANT {', '.join(rights)} ON {where} TO USER {literal(user)}"
+
+
 def any_row(target: TableName) -> str:
     return f"SELECT 1 FROM {table(target)} LIMIT 1"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tidegate.changes.schema import TableName
-from tidegate.errors import PreflightError
+from tidegate.errors import PreflightError, SchemaError
+from tidegate.providers.starrocks import sql
+from tidegate.providers.starrocks.grants import tried
 from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.streamload import StreamLoad
 
@@ -34,25 +38,35 @@ def trial(metadata: Metadata, loader: StreamLoad) -> str:
 
 
 def _privileges(metadata: Metadata, database: str) -> str:
-    names = [TableName(database, str(row[0])) for row in metadata.session.rows(_TABLES, (database,))]
+    names = [str(row[0]) for row in metadata.session.rows(_TABLES, (database,))]
     if not names:
         return f"{database} has no table yet that the account may see"
-    tried = names[:TABLES]
-    lacking = {table: missing for table in tried if (missing := _missing(metadata, table))}
-    if len(lacking) == len(tried):
-        rights = ", ".join(sorted(set(lacking.values()), reverse=True))
-        what = f"the account lacks {rights} on every table of {database} ({len(tried)} tried)"
-        raise PreflightError(what, connection=metadata.name, setting=f"GRANT SELECT, INSERT ON ALL TABLES IN DATABASE {database}")
-    said = f"SELECT and INSERT on {len(tried) - len(lacking)} of {len(names)} tables of {database}"
+    rights = {name: _rights(metadata, TableName(database, name)) for name in names[:TABLES]}
+    lacking = {name: right for name, may in rights.items() if (right := _first(may, False))}
+    untold = [name for name, may in rights.items() if name not in lacking and _first(may, None)]
+    tables = f"{len(rights)} tables of {database}"
+    if len(names) > len(rights):
+        tables += f" that were tried, of the {len(names)} that the account sees"
+    if len(lacking) == len(rights):
+        what = f"the account lacks {', '.join(sorted(set(lacking.values()), reverse=True))} on {len(lacking)} of {tables}"
+        grant = sql.grant(("SELECT", "INSERT"), f"ALL TABLES IN DATABASE {sql.name(database)}", metadata.session.values["login"])
+        raise PreflightError(what, connection=metadata.name, setting=grant)
+    said = f"SELECT and INSERT on {len(rights) - len(lacking) - len(untold)} of {tables}"
     if lacking:
-        said += f"; lacking: {', '.join(f'{right} on {table.name}' for table, right in lacking.items())}"
+        said += f"; lacking: {', '.join(f'{right} on {name}' for name, right in lacking.items())}"
+    if untold:
+        said += f"; INSERT can't be tried on {', '.join(untold)}"
     return said
 
 
-def _missing(metadata: Metadata, table: TableName) -> str | None:
-    """The first of SELECT and INSERT that the server refuses."""
-    found = metadata.table(table) if metadata.may_select(table) else None
-    if found is None:
-        return "SELECT"
-    column = next(column.name for column in found.columns if not column.generated)
-    return "INSERT" if metadata.may_insert(table, column) is False else None
+def _rights(metadata: Metadata, table: TableName) -> dict[str, bool | None]:
+    try:
+        there = metadata.table(table)
+        return {"SELECT": False} if there is None else tried(metadata, there)
+    except SchemaError:
+        return {"INSERT": None}  # an external table, or gone since the question for the names
+
+
+def _first(rights: Mapping[str, bool | None], answer: bool | None) -> str | None:
+    """The first of the rights that trying gave this answer for."""
+    return next((right for right, may in rights.items() if may is answer), None)

@@ -14,6 +14,7 @@ from typing import Any
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError
 from tidegate.providers.starrocks.column_list import parse_columns
+from tidegate.providers.starrocks.headers import misspelt
 from tidegate.sync.options import WriteOptions, check_names
 
 PREFIX = "sink.properties."
@@ -318,6 +319,7 @@ class _Translation:
         if (condition := left.pop("merge_condition", None)) is not None:
             options["version_column"] = condition.strip().strip("`")
         columns = self._columns(left)
+        self._notes += [PREFIX + note for note in misspelt(left)]
         if left:
             options["properties"] = left
         return columns

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tests.providers.starrocks.wire import JSON_TEXTS, tables
 from tidegate.changes.schema import TableName
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable, Model
-from tidegate.providers.starrocks.check import Refusal, invalid_json, refused
+from tidegate.providers.starrocks.check import Refusal, refused
 from tidegate.providers.starrocks.format import Format
+from tidegate.providers.starrocks.jsontext import LONGEST_WRAPPED, invalid_json, misread
 
 
 def table(*columns: CatalogColumn, key: tuple[str, ...] = (), model: Model = "DUP_KEYS") -> CatalogTable:
@@ -251,3 +252,21 @@ def test_elsewhere_they_are_only_values() -> None:
     assert twice("Europe/Berlin", key="id") == []
     assert twice("Europe/Berlin", model="DUP_KEYS") == []
     assert [twice(zone) for zone in ("UTC", "utc", "Z", "+02:00", "Asia/Shanghai")] == [[]] * 5
+
+
+BARE = [" null\n", "null", "1", "-0.5", "true", " false"]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("json", BARE[:2]), ("csv", BARE)])
+def test_scalars_that_a_format_would_take_for_something_else(kind: Any, other: list[str]) -> None:
+    texts = [*BARE, '{"a": null}', " [null]", '"null"', '""', None]
+    assert misread(pa.array(texts, pa.string()), kind).tolist() == [text in other for text in texts]
+
+
+def test_a_scalar_beside_a_text_that_no_varchar_holds_is_refused() -> None:
+    long = f'"{"x" * (LONGEST_WRAPPED - 1)}"'
+    (refusal,) = found(["null", long, "1", None], pa.string(), "json")
+    assert refusal.mask.tolist() == [True, False, False, False]
+    assert found(["null", f'"{long[3:]}'], pa.string(), "json") == []
+    assert [one.mask.tolist() for one in found(["1", long], pa.string(), "json", Format.of("csv"))] == [[True, False]]
+    assert found(["1", long], pa.string(), "json") == []

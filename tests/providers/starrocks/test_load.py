@@ -27,6 +27,20 @@ def test_upsert_inserts_updates_and_deletes(either: Box, format: str) -> None:
     assert result.bytes > 0
 
 
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_any_json_value_arrives_as_it_is(either: Box, format: str) -> None:
+    either.reopen(format=format)
+    either.table("id BIGINT, doc JSON")
+    texts = ["null", '{"a":null}', "7", '"null"', "true", "[]", None]
+    plain = pa.table({"id": pa.array([8, 9]), "doc": pa.array(["{}", None], pa.string())})
+    batch = inserts(pa.table({"id": pa.array(range(7)), "doc": pa.array(texts, pa.string())}), "id")
+    either.write(either.target(batch.schema), batch, inserts(plain, "id"))
+    found = either.query("SELECT id, CAST(doc AS VARCHAR), doc IS NULL FROM t ORDER BY id")
+    assert [(text and text.replace(" ", ""), is_null) for _, text, is_null in found] == [
+        (text, int(text is None)) for text in [*texts, "{}", None]
+    ]
+
+
 def test_a_key_change_removes_the_old_key_and_keys_may_swap(either: Box) -> None:
     target = either.target(SCHEMA)
     either.write(target, inserts(FIRST, "id"))

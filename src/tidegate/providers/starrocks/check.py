@@ -6,33 +6,27 @@ spoils the whole body that it is in. None of that is left to it.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
 from tidegate.errors import RowRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.encode_csv import csv_texts, examined, unsendable
 from tidegate.providers.starrocks.format import Format
+from tidegate.providers.starrocks.jsontext import LONGEST_WRAPPED, invalid_json, misread
 from tidegate.providers.starrocks.keys import KEY_BYTES, SIZES
-from tidegate.providers.starrocks.texts import NESTED, Scan, base, ends, is_utc, local, texts
+from tidegate.providers.starrocks.texts import NESTED, Mask, Scan, base, is_utc, local, marks, texts
 from tidegate.providers.starrocks.types import INTEGER_BITS, numeric, size
 
-Mask = npt.NDArray[np.bool_]
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 _DAYS = (-719_528, 2_932_896)
 """0000-01-01 and 9999-12-31, in days since 1970."""
 _DAY = 86_400_000_000
-_ROWS = 16_384
-"""Of JSON texts that are parsed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +58,8 @@ def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None, t
         values = column.combine_chunks()
         reasons = _why(values, there) if there is not None else iter(())
         found += [Refusal(mask, name, why) for mask, why in reasons if mask.any()]
+        if there is not None and base(there.type) == "json" and pa.types.is_string(values.type):
+            found += _unwrappable(values, name, format)
         if format.kind == "csv" and examined(values.type, format):
             shifting = unsendable(*csv_texts(values, there), format, alone=rows.num_columns == 1)
             found += [Refusal(mask, name, why) for mask, why in shifting]
@@ -76,15 +72,10 @@ def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None, t
     return found
 
 
-def _marks(mask: pa.Array) -> Mask:
-    found: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
-    return found
-
-
 def _why(values: pa.Array, there: CatalogColumn) -> Iterator[tuple[Mask, str]]:
     kind, target = values.type, base(there.type)
     if values.null_count and not there.nullable:
-        yield _marks(values.is_null()), "NULL in a column that is NOT NULL"
+        yield marks(values.is_null()), "NULL in a column that is NOT NULL"
     if pa.types.is_null(kind) or values.null_count == len(values):
         return
     if target in NESTED and not pa.types.is_nested(kind):
@@ -92,11 +83,11 @@ def _why(values: pa.Array, there: CatalogColumn) -> Iterator[tuple[Mask, str]]:
     elif target in ("varchar", "char", "varbinary"):
         limit = size(there) or 0
         text = values if pa.types.is_binary(kind) and target == "varbinary" else texts(values, there)[0]
-        yield _marks(pc.greater(pc.binary_length(text), limit)), f"longer than {there.type}, which counts bytes: make it wider"
+        yield marks(pc.greater(pc.binary_length(text), limit)), f"longer than {there.type}, which counts bytes: make it wider"
     elif pa.types.is_floating(kind):
-        yield _marks(pc.invert(pc.is_finite(values))), "NaN or infinite, which JSON and StarRocks don't have"
+        yield marks(pc.invert(pc.is_finite(values))), "NaN or infinite, which JSON and StarRocks don't have"
         if target == "float" and kind != pa.float32():
-            yield _marks(pc.greater(pc.abs(values), _FLOAT_MAX)), f"out of the range of {there.type}"
+            yield marks(pc.greater(pc.abs(values), _FLOAT_MAX)), f"out of the range of {there.type}"
     elif target in INTEGER_BITS or target in ("boolean", "decimal"):
         if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
             yield from _number(values, there, target)
@@ -119,14 +110,14 @@ def _number(values: pa.Array, there: CatalogColumn, target: str) -> Iterator[tup
             return
         high, low = pa.scalar(min(most, int(info.max)), kind), pa.scalar(max(least, int(info.min)), kind)
         outside = pc.or_(pc.greater(values, high), pc.less(values, low))
-        yield _marks(outside), f"out of the range of {there.type}"
+        yield marks(outside), f"out of the range of {there.type}"
         return
     if kind.scale > scale:
-        yield _marks(pc.not_equal(pc.round(values, scale), values)), f"more digits after the point than {there.type}"
+        yield marks(pc.not_equal(pc.round(values, scale), values)), f"more digits after the point than {there.type}"
     if kind.precision - kind.scale >= len(str(most)):
         whole, bounds = pc.trunc(values), [pa.scalar(Decimal(bound), kind) for bound in (least, most)]
         outside = pc.or_(pc.less(whole, bounds[0]), pc.greater(whole, bounds[1]))
-        yield _marks(outside), f"out of the range of {there.type}"
+        yield marks(outside), f"out of the range of {there.type}"
 
 
 def _years(values: pa.Array) -> Mask:
@@ -136,7 +127,7 @@ def _years(values: pa.Array) -> Mask:
         bounds = (_DAYS[0] * _DAY, (_DAYS[1] + 1) * _DAY - 1)
         numbers = values.cast(pa.timestamp("us", tz=values.type.tz) if pa.types.is_timestamp(values.type) else pa.timestamp("us"))
         numbers = numbers.cast(pa.int64())
-    return _marks(pc.or_(pc.less(numbers, bounds[0]), pc.greater(numbers, bounds[1])))
+    return marks(pc.or_(pc.less(numbers, bounds[0]), pc.greater(numbers, bounds[1])))
 
 
 def _twice(rows: pa.Table, table: CatalogTable, time_zone: str) -> Iterator[Refusal]:
@@ -147,10 +138,17 @@ def _twice(rows: pa.Table, table: CatalogTable, time_zone: str) -> Iterator[Refu
             continue
         clock = local(rows.column(name).combine_chunks(), time_zone)
         first, second = (pc.assume_timezone(clock, time_zone, ambiguous=which) for which in ("earliest", "latest"))
-        mask = _marks(pc.not_equal(first, second))
+        mask = marks(pc.not_equal(first, second))
         if mask.any():
             why = f"a key in an hour that the clocks of {time_zone} show twice; with the connection's time_zone='UTC' it can go"
             yield Refusal(mask, name, why)
+
+
+def _unwrappable(values: pa.Array, name: str, format: Format) -> Iterator[Refusal]:
+    odd = misread(values, format.kind)
+    if odd.any() and marks(pc.greater(pc.binary_length(values), LONGEST_WRAPPED)).any():
+        why = f"a JSON null or scalar that goes through a VARCHAR, in one load with a text of over {LONGEST_WRAPPED} bytes"
+        yield Refusal(odd, name, why)
 
 
 def _long_keys(rows: pa.Table, table: CatalogTable) -> Mask | None:
@@ -172,64 +170,3 @@ def _long_keys(rows: pa.Table, table: CatalogTable) -> Mask | None:
             sizes += 2 + np.diff(scan.before())
     found: Mask = sizes + fixed > KEY_BYTES
     return found if len(table.key) > 1 or fixed == 0 else None
-
-
-# JSON text
-
-
-def invalid_json(values: pa.Array) -> Mask:
-    """Which of the texts aren't one JSON value each. NULL is none of them."""
-    return np.concatenate([np.zeros(0, np.bool_), *(_invalid(values.slice(at, _ROWS)) for at in range(0, len(values), _ROWS))])
-
-
-def _invalid(values: pa.Array) -> Mask:
-    # Arrow's parser takes a line as a value and NaN as a number: texts with these are looked at one by one.
-    slow = values.is_valid().to_numpy(zero_copy_only=False)
-    if not len(Scan(values, b"", below=0x20).at):
-        odd = _marks(pc.or_(pc.match_substring(values, "NaN"), pc.match_substring(values, "Inf")))
-        if _all_json(values.filter(pa.array(slow & ~odd)) if odd.any() or values.null_count else values):
-            slow = odd
-    found = np.zeros(len(values), np.bool_)
-    at = np.flatnonzero(slow)
-    found[at] = [not _is_json(text) for text in values.take(pa.array(at)).to_pylist()]
-    return found
-
-
-def _all_json(values: pa.Array) -> bool:
-    """Whether Arrow's parser takes each text as a member's value and as an array's only item.
-
-    The two together leave no text that is more than one value: after the first one only a comma and a member may follow in an
-    object, and only a comma and a value in an array.
-    """
-    for begin, end in (('{"v":', "}\n"), ('{"v":[', "]}\n")):
-        data = ends(pc.binary_join_element_wise(begin, values, end, ""))[1]
-        ignored = pyarrow.json.ParseOptions(explicit_schema=pa.schema([]), unexpected_field_behavior="ignore")
-        options = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(data), 1))
-        try:
-            if len(data):
-                pyarrow.json.read_json(io.BytesIO(data.tobytes()), read_options=options, parse_options=ignored)
-        except pa.ArrowInvalid:
-            return False
-    return True
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return False
-    return not _lone_surrogate(text)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _lone_surrogate(text: str) -> bool:
-    if "\\u" not in text:
-        return False
-    try:
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False

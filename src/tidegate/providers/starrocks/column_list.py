@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
 from tidegate.errors import ConfigError
 from tidegate.providers.starrocks.catalog import CatalogColumn
+from tidegate.providers.starrocks.jsontext import misread
+from tidegate.providers.starrocks.texts import base
 from tidegate.providers.starrocks.types import expression
 
 
@@ -41,20 +44,30 @@ def parse_columns(text: str) -> ColumnList:
     return ColumnList(tuple(fields), derived)
 
 
-def as_fields(rows: pa.Table, there: Sequence[CatalogColumn | None]) -> tuple[pa.Table, list[str]]:
-    """The rows under the names of a load's fields, and what ``columns`` has to say besides these names.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a load brings: ``rows`` under the fields' names, for each the column that it goes to as it is or None, and the
+    expressions that make the other columns of fields."""
 
-    ``there`` has the column that each goes to. One that takes values only from an expression is made of a field of another name.
-    """
-    names, made = [], []
-    for name, column in zip(rows.column_names, there, strict=True):
+    rows: pa.Table
+    there: Sequence[CatalogColumn | None]
+    made: Sequence[str]
+
+
+def as_fields(rows: pa.Table, there: Sequence[CatalogColumn | None], kind: Literal["json", "csv"]) -> Fields:
+    """The rows as they are sent into the columns ``there``: what is to be made by an expression is a field of another name."""
+    names, into, made = [], [], []
+    for name, column, values in zip(rows.column_names, there, rows.columns, strict=True):
         own = name if column is None else column.name
-        field = f"{own}__hex"
-        made_of = None if column is None else expression(column, field)
+        text = column is not None and base(column.type) == "json" and pa.types.is_string(values.type)
+        wrapped = text and bool(misread(values.combine_chunks(), kind).any())
+        field = f"{own}__text" if wrapped else f"{own}__hex"
+        made_of = None if column is None else expression(column, field, wrapped=wrapped)
         names.append(own if made_of is None else field)
+        into.append(None if wrapped else column)
         if made_of is not None:
             made.append(f"`{own}`={made_of}")
-    return rows.rename_columns(names), made
+    return Fields(rows.rename_columns(names), into, made)
 
 
 def _bare(name: str) -> str:

@@ -14,7 +14,7 @@ from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, SchemaError
 from tidegate.providers.starrocks import sql
-from tidegate.providers.starrocks.catalog import CatalogTable
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.check import require
 from tidegate.providers.starrocks.column_list import as_fields, parse_columns
 from tidegate.providers.starrocks.encode import encode
@@ -28,7 +28,7 @@ from tidegate.sync.payload import Payload
 Compression = Literal["gzip", "zstd", "lz4_frame"]
 COMPRESSES = (3, 2, 7)
 """From this version on StarRocks takes compressed JSON."""
-ENCODER = 1
+ENCODER = 2
 """Counts up when the same rows come out as other bytes: an open intent of an older tidegate is not gone on with then."""
 
 
@@ -86,14 +86,15 @@ class Encoder:
         rows = step.rows
         if derived is not None:
             rows = rows.select([name for name in rows.column_names if derived.field(name)])
-        there = [table.column(name) for name in rows.column_names]
+        there: Sequence[CatalogColumn | None] = [table.column(name) for name in rows.column_names]
         if derived is None and None in there:
             # StarRocks would take it for a field that no column is made of, and drop it.
             missing = rows.column_names[there.index(None)]
             raise SchemaError(f"the table lacks {missing}", connection=self.metadata.name, table=table.name, setting="on_ddl")
         made: Sequence[str] = ()
         if derived is None:
-            rows, made = as_fields(rows, there)
+            fields = as_fields(rows, there, format.kind)
+            rows, there, made = fields.rows, fields.there, fields.made
         body = encode(rows, there, format, ops=step.ops, time_zone=self.values["time_zone"])
         settings = self._settings(properties, rows.column_names, made, step)
         if (method := self._compression(properties)) is not None:

@@ -23,6 +23,13 @@ NESTED = ("array", "map", "struct", "json")
 """StarRocks' types that JSON text goes into as it is."""
 
 Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+def marks(found: pa.Array) -> Mask:
+    """A boolean array as a mask: NULL is False."""
+    mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def base(type_name: str) -> str:
@@ -174,11 +181,11 @@ class Scan:
         """How many of ``at`` are before each of the offsets."""
         return np.searchsorted(self.at, self.offsets)
 
-    def mask(self) -> npt.NDArray[np.bool_] | None:
+    def mask(self) -> Mask | None:
         """Which strings have one; None if none has."""
         if not len(self.at):
             return None
-        found: npt.NDArray[np.bool_] = np.diff(self.before()) > 0
+        found: Mask = np.diff(self.before()) > 0
         return found
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, SchemaError
-from tidegate.providers.starrocks.catalog import CatalogTable
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.check import require
 from tidegate.providers.starrocks.column_list import as_fields, parse_columns
 from tidegate.providers.starrocks.encode import encode
@@ -248,11 +248,12 @@ def _rows(
     if there is None:
         raise SchemaError("no such table", connection=name, table=table)
     _check_columns(rows.column_names, columns, there, name)
-    catalog = [there.column(column) for column in rows.column_names]
+    catalog: Sequence[CatalogColumn | None] = [there.column(column) for column in rows.column_names]
     listed, checked_rows = columns, rows
     if columns is None:
-        rows, made = as_fields(rows, catalog)
-        listed = ",".join([*(f"`{field}`" for field in rows.column_names), *made])
+        fields = as_fields(rows, catalog, kind)
+        rows, catalog = fields.rows, fields.there
+        listed = ",".join([*(f"`{field}`" for field in rows.column_names), *fields.made])
     if ops is not None and OP not in (listed or ""):
         listed = f"{listed},{OP}"
     headers = load_headers(values, kind, listed, array=True)

@@ -1,7 +1,8 @@
 """Canonical types to StarRocks' and back, and whether a column that exists can hold what is to come.
 
-Two of StarRocks' types take a load only through an expression, which :func:`expression` gives: VARBINARY, and with the user's own
-BITMAP and HLL. There is no type for a time of day or a duration: MySQL's TIME becomes text, as MySQL writes it.
+Some of StarRocks' types take a load only through an expression, which :func:`expression` gives: VARBINARY, JSON where the text is a
+scalar, and with the user's own BITMAP and HLL. There is no type for a time of day or a duration: MySQL's TIME becomes text, as
+MySQL writes it.
 """
 
 from __future__ import annotations
@@ -145,9 +146,14 @@ def canonical(column: CatalogColumn) -> Column:
     return Column(column.name, found, column.nullable, attributes)
 
 
-def expression(there: CatalogColumn, name: str) -> str | None:
-    """What the ``columns`` of a load have to make of the field ``name`` for this column; None if the field goes as it is."""
-    return f"to_binary(`{name}`, 'hex')" if base(there.type) == "varbinary" else None
+def expression(there: CatalogColumn, name: str, *, wrapped: bool = False) -> str | None:
+    """What the ``columns`` of a load have to make of the field ``name`` for this column; None if the field goes as it is.
+
+    ``wrapped``: it is JSON text that isn't an object, an array or a string, which ``parse_json`` reads only inside of one.
+    """
+    if base(there.type) == "varbinary":
+        return f"to_binary(`{name}`, 'hex')"
+    return f"json_query(parse_json(concat('{{\"v\":', `{name}`, '}}')), '$.v')" if wrapped else None
 
 
 def misfit(source: Column, there: CatalogColumn) -> str | None:

@@ -236,7 +236,7 @@ class _Run:
             return f"({source.sql})"
         computed = isinstance(source, Mapping) or source.lower() in self.plan.computed_from
         text = self._text(source)
-        if type_.kind == "json" and computed:
+        if type_.kind == "json" and (computed or self.headers.format == "csv"):
             return f"json_or_string({text})"
         if type_.kind in ("char", "varchar") and not computed and (self.headers.format == "csv" or self.version >= (3, 0)):
             return f"CASE WHEN strlen({text}) <= {type_.length} THEN {text} END"

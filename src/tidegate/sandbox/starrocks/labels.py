@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -69,13 +70,19 @@ class LabelBook:
         self._clock = clock
         self._by_id: dict[int, Transaction] = {}
         self._by_label: dict[tuple[str, str], list[int]] = {}
+        self._open: dict[int, Transaction] = {}
+        self._ended: dict[str, deque[Transaction]] = {}
+        """By database, in the order of their ends."""
         self._next = FIRST_ID
         self._file = None if path is None else sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         if self._file is not None:
             self._file.execute("CREATE TABLE IF NOT EXISTS transactions (id INTEGER PRIMARY KEY, body TEXT)")
             self._file.execute("CREATE TABLE IF NOT EXISTS next_id (id INTEGER)")
-            for (body,) in self._file.execute("SELECT body FROM transactions ORDER BY id").fetchall():
-                self._keep(Transaction(**json.loads(body)))
+            stored = [Transaction(**json.loads(body)) for (body,) in self._file.execute("SELECT body FROM transactions").fetchall()]
+            for each in sorted(stored, key=lambda each: each.id):
+                self._keep(each)
+            for each in sorted(stored, key=lambda each: (each.finished, each.id)):
+                self._sort(each)
             row = self._file.execute("SELECT max(id) FROM next_id").fetchone()
             self._next = row[0] or FIRST_ID
 
@@ -95,6 +102,7 @@ class LabelBook:
     def save(self, transaction: Transaction) -> None:
         """To be called after each change."""
         with self.lock:
+            self._sort(transaction)
             if self._file is not None:
                 body = json.dumps(asdict(transaction))
                 self._file.execute("BEGIN")
@@ -122,38 +130,43 @@ class LabelBook:
             self.expire()
             return [each for each in self._by_id.values() if database in (None, each.database)]
 
+    def open(self) -> list[Transaction]:
+        """Those that have not come to their end: oldest first."""
+        with self.lock:
+            return list(self._open.values())
+
     def running(self, database: str) -> int:
         """How many of this database have not come to their end."""
-        return sum(each.state not in FINAL for each in self.all(database))
+        return sum(each.database == database for each in self.open())
 
     def expire(self) -> None:
         """Forget what is too old, or too much."""
         with self.lock:
             seconds, most = self._config.number("label_keep_max_second"), self._config.number("label_keep_max_num")
             now = self._clock.now()
-            finished: dict[str, list[Transaction]] = {}
-            for each in self._by_id.values():
-                if each.state in FINAL:
-                    finished.setdefault(each.database, []).append(each)
-            for ended in finished.values():
-                ended.sort(key=lambda each: (each.finished, each.id))
-                beyond = len(ended) - most
-                for position, each in enumerate(ended):
-                    if position < beyond or now - each.finished > seconds:
-                        self._forget(each)
+            for ended in self._ended.values():
+                while ended and (len(ended) > most or now - ended[0].finished > seconds):
+                    self._forget(ended.popleft())
 
     def drop_database(self, database: str) -> None:
         """Its labels go with a database."""
         with self.lock:
+            self._ended.pop(database, None)
             for each in [each for each in self._by_id.values() if each.database == database]:
                 self._forget(each)
 
     def _keep(self, transaction: Transaction) -> None:
         self._by_id[transaction.id] = transaction
         self._by_label.setdefault((transaction.database, transaction.label), []).append(transaction.id)
+        self._open[transaction.id] = transaction
+
+    def _sort(self, transaction: Transaction) -> None:
+        if transaction.state in FINAL and self._open.pop(transaction.id, None) is not None:
+            self._ended.setdefault(transaction.database, deque()).append(transaction)
 
     def _forget(self, transaction: Transaction) -> None:
         del self._by_id[transaction.id]
+        self._open.pop(transaction.id, None)
         place = (transaction.database, transaction.label)
         self._by_label[place].remove(transaction.id)
         if not self._by_label[place]:

@@ -15,7 +15,7 @@ from typing import Literal
 from tidegate.sandbox.starrocks.config import FrontendConfig
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.faults import Clock
-from tidegate.sandbox.starrocks.labels import FINAL, LabelBook, Transaction
+from tidegate.sandbox.starrocks.labels import LabelBook, Transaction
 from tidegate.sandbox.starrocks.model import LoadFailed, Staged
 from tidegate.sandbox.starrocks.users import Users
 
@@ -70,8 +70,8 @@ class Transactions:
         Rows that were published just before the end tell it themselves, whatever is written of their transaction.
         """
         published = self._engine.published()
-        for each in self._labels.all():
-            if each.id in published and each.state not in FINAL:
+        for each in self._labels.open():
+            if each.id in published:
                 self._visible(each)
             elif each.state == "PREPARE":
                 self.abort(each, ENDED)
@@ -189,7 +189,7 @@ class Transactions:
     def lose_backend(self, seconds: float) -> None:
         """The backend is gone: the frontend aborts what it was receiving once it knows, after so many seconds of the clock."""
         with self._labels.lock:
-            for each in self._labels.all():
+            for each in self._labels.open():
                 if each.state == "PREPARE":
                     self._lost.setdefault(each.id, self._clock.now() + seconds)
             self.tick()
@@ -204,7 +204,8 @@ class Transactions:
         """Abort what has timed out, publish what is due, forget old labels."""
         with self._labels.lock:
             now = self._clock.now()
-            for each in self._labels.all():
+            self._labels.expire()
+            for each in self._labels.open():
                 if each.state == "PREPARE":
                     if self._lost.get(each.id, math.inf) <= now:
                         self.abort(each, ENDED)
@@ -235,7 +236,7 @@ class Transactions:
     def _publish(self) -> int:
         """In the order of the commits: one that is held back holds the later ones of its tables back too."""
         waiting = sorted(
-            (each for each in self._labels.all() if each.state == "COMMITTED" and each.id in self._staged),
+            (each for each in self._labels.open() if each.state == "COMMITTED" and each.id in self._staged),
             key=lambda each: (each.committed, each.id),
         )
         blocked: set[tuple[str, str]] = set()

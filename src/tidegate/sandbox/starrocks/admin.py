@@ -5,14 +5,10 @@ fe-core ``analyzer/PrivilegeStmtAnalyzer.java``; docs ``sql-statements/account-m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tidegate.sandbox.starrocks.result import OK, Result, table
 from tidegate.sandbox.starrocks.sqlerror import SqlError, denied
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.tokens import Cursor, like
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 _CONFIG = ("Key", "AliasNames", "Value", "Type", "IsMutable", "Comment")
 _FIXED = ("run_mode", "default_replication_num")

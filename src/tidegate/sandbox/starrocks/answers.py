@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tidegate.sandbox.starrocks import virtual
 from tidegate.sandbox.starrocks.model import TableDef
@@ -11,10 +11,8 @@ from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.result import table as texts
 from tidegate.sandbox.starrocks.select import parse, refused
 from tidegate.sandbox.starrocks.sqlerror import no_database, unknown_database
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.tokens import Cursor, tokens
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 Rows = Sequence[Sequence[Any]]
 

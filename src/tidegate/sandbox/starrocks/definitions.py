@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tidegate.sandbox.starrocks import admin
 from tidegate.sandbox.starrocks.coltypes import shown, widens
@@ -25,10 +24,8 @@ from tidegate.sandbox.starrocks.createtable import (
 from tidegate.sandbox.starrocks.model import ColumnDef, TableDef
 from tidegate.sandbox.starrocks.result import OK, Result
 from tidegate.sandbox.starrocks.sqlerror import SqlError, altering, analyzing, denied, no_database, table_exists, unknown_database
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.tokens import Cursor
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 
 def create(session: SqlSession, cursor: Cursor) -> Result:

@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlglot import exp
 
@@ -20,11 +20,9 @@ from tidegate.sandbox.starrocks.model import EngineError, LoadFailed, TableDef
 from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.select import Expression
 from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing, syntax, unknown_column
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.sqltypes import parse_type, quoted
 from tidegate.sandbox.starrocks.tokens import Cursor
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 _LABEL = re.compile(r"[-\w]{1,128}")
 _TABLE = "tidegate_target"

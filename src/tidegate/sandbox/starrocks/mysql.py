@@ -18,6 +18,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 
 from tidegate.sandbox.starrocks.config import FrontendConfig
+from tidegate.sandbox.starrocks.dispatch import execute
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.labels import LabelBook
 from tidegate.sandbox.starrocks.result import OK, Result, Wire, encode
@@ -166,7 +167,7 @@ class _Connection:
 
     def _command(self, session: SqlSession, command: int, rest: bytes) -> Result:
         if command == _QUERY:
-            return session.execute(rest.decode("utf-8", "surrogateescape"))
+            return execute(session, rest.decode("utf-8", "surrogateescape"))
         if command == _INIT_DB:
             session.use(rest.decode())
             return OK

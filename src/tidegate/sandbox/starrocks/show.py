@@ -6,7 +6,7 @@ Columns: fe-core ``sql/ast/Show*Stmt.java`` (getMetaData) and ``common/proc``, d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tidegate.sandbox.starrocks import admin, dml, show_jobs, virtual
 from tidegate.sandbox.starrocks.answers import answer, check_seen, database
@@ -18,10 +18,8 @@ from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.result import table as texts
 from tidegate.sandbox.starrocks.select import parse, translate
 from tidegate.sandbox.starrocks.sqlerror import unknown_database
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.tokens import Cursor, listed
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 _MODEL_WORDS = {
     "PRIMARY_KEYS": "PRIMARY KEY",

@@ -5,8 +5,6 @@ Columns: fe-core ``common/proc`` and ``sql/ast/Show*Stmt.java``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tidegate.sandbox.starrocks import virtual
 from tidegate.sandbox.starrocks.answers import answer, database
 from tidegate.sandbox.starrocks.createtable import split
@@ -14,10 +12,8 @@ from tidegate.sandbox.starrocks.information_schema import LOAD_STATES, identity,
 from tidegate.sandbox.starrocks.result import Result
 from tidegate.sandbox.starrocks.result import table as texts
 from tidegate.sandbox.starrocks.sqlerror import SqlError, analyzing
+from tidegate.sandbox.starrocks.sqlfront import SqlSession
 from tidegate.sandbox.starrocks.tokens import Cursor
-
-if TYPE_CHECKING:
-    from tidegate.sandbox.starrocks.sqlfront import SqlSession
 
 
 def partitions(session: SqlSession, cursor: Cursor) -> Result:

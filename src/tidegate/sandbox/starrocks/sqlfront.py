@@ -1,4 +1,4 @@
-"""Statements: what the frontend does with the text of a query, per session. Nothing here knows of MySQL's packets."""
+"""The frontend's side of a session: database, variables, privileges, functions. What answers a statement is in :mod:`.dispatch`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tidegate.sandbox.starrocks import admin, definitions, dml, select, show
+from tidegate.sandbox.starrocks import select
 from tidegate.sandbox.starrocks.config import FrontendConfig
 from tidegate.sandbox.starrocks.engine import Engine
 from tidegate.sandbox.starrocks.information_schema import SystemTables
 from tidegate.sandbox.starrocks.labels import LabelBook
-from tidegate.sandbox.starrocks.model import EngineError, TableDef
-from tidegate.sandbox.starrocks.result import OK, Result
-from tidegate.sandbox.starrocks.sqlerror import SqlError, denied, no_database, syntax, unknown_database, unknown_table
-from tidegate.sandbox.starrocks.tokens import Cursor, statements
+from tidegate.sandbox.starrocks.model import TableDef
+from tidegate.sandbox.starrocks.result import Result
+from tidegate.sandbox.starrocks.sqlerror import denied, no_database, unknown_database, unknown_table
 from tidegate.sandbox.starrocks.users import ALL, Users
-from tidegate.sandbox.starrocks.variables import Variables, read_set
+from tidegate.sandbox.starrocks.variables import Variables
 
 COMMIT = "6d81f75"
 
@@ -84,27 +83,6 @@ class SqlSession:
         if name not in self.engine.databases() and name.lower() != "information_schema":
             raise unknown_database(name, self.version)
         self.database = name
-
-    def execute(self, sql: str) -> Result:
-        """The answer to a text, the last one if it holds several statements. SqlError for what is refused."""
-        result = OK
-        for statement in statements(sql):
-            try:
-                result = self._statement(statement)
-            except EngineError as refusal:
-                raise SqlError(str(refusal)) from refusal
-        return result
-
-    def _statement(self, sql: str) -> Result:
-        cursor = Cursor(sql)
-        word = cursor.next.upper
-        if word in ("SELECT", "WITH", "(", "VALUES"):
-            return self.query(sql)
-        handler = _HANDLERS.get(word)
-        if handler is None:
-            raise syntax(f"Unexpected input '{cursor.next.text}', the most similar input is {{<EOF>, 'SELECT', 'SHOW', 'INSERT'}}")
-        cursor.take()
-        return handler(self, cursor)
 
     def query(self, sql: str) -> Result:
         """SELECT."""
@@ -175,47 +153,4 @@ _FUNCTIONS: dict[str, Callable[[SqlSession], Any]] = {
     "CURRENT_VERSION": lambda session: session.front.current_version,
     "CONNECTION_ID": lambda session: session.number,
     "CATALOG": lambda session: "default_catalog",
-}
-
-
-def _use(session: SqlSession, cursor: Cursor) -> Result:
-    session.use(cursor.qualified()[-1])
-    return OK
-
-
-def _set(session: SqlSession, cursor: Cursor) -> Result:
-    if cursor.next.upper == "PASSWORD":
-        return admin.set_password(session, cursor)
-    for name, value, everywhere in read_set(cursor):
-        session.variables.set(name, value)
-        if everywhere:
-            session.front.globals[name.lower()] = session.variables.get(name)
-    return OK
-
-
-def _nothing(session: SqlSession, cursor: Cursor) -> Result:
-    return OK
-
-
-_HANDLERS: dict[str, Callable[[SqlSession, Cursor], Result]] = {
-    "SHOW": show.show,
-    "DESC": show.describe,
-    "DESCRIBE": show.describe,
-    "EXPLAIN": show.explain,
-    "USE": _use,
-    "SET": _set,
-    "CREATE": definitions.create,
-    "ALTER": definitions.alter,
-    "DROP": definitions.drop,
-    "TRUNCATE": definitions.truncate,
-    "INSERT": dml.insert,
-    "UPDATE": dml.update,
-    "DELETE": dml.delete,
-    "GRANT": admin.grant,
-    "REVOKE": admin.revoke,
-    "ADMIN": admin.admin,
-    "BEGIN": _nothing,
-    "START": _nothing,
-    "COMMIT": _nothing,
-    "ROLLBACK": _nothing,
 }

@@ -39,7 +39,8 @@ from tidegate.sync.protocols import (
     Window,
 )
 from tidegate.sync.results import WriteResult
-from tidegate.sync.twophase import Action, Standing, TwoPhaseLoad
+from tidegate.sync.settling import Action, Standing
+from tidegate.sync.twophase import TwoPhaseLoad
 from tidegate.sync.writeahead import Outcome, WriteAheadLoad
 
 Fault = Literal["before", "after", "lost"]

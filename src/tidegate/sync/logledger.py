@@ -12,7 +12,7 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, LeaseLost, PermanentError, SyncBusy
 from tidegate.sync.log import LogStore, Record, State, entries_record
 from tidegate.sync.protocols import Entry, Intent, Lease
-from tidegate.sync.twophase import Transactions, settle, sweep
+from tidegate.sync.settling import Transactions, settle, sweep
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
 from tidegate.sync.protocols import ChunkRecord, Copy, Entry, Intent, Lease, Window, chunk_limits
 from tidegate.sync.results import WriteResult
-from tidegate.sync.twophase import Action
+from tidegate.sync.settling import Action
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
 from tidegate.sync.protocols import Copy
 from tidegate.sync.results import WriteResult
-from tidegate.sync.twophase import Standing
+from tidegate.sync.settling import Standing
 
 PIECE_BYTES = 16 * 1024 * 1024
 """Of Arrow that are encoded and sent at a time: a transaction takes any number of loads, so a chunk needn't be encoded whole."""
@@ -35,7 +35,7 @@ _STANDING: Mapping[str, Standing] = {
 
 
 class Prepared(Statements):
-    """:class:`tidegate.sync.twophase.Transactions`. ``spans_tables``: one takes rows of all tables of a database (4.0)."""
+    """:class:`tidegate.sync.settling.Transactions`. ``spans_tables``: one takes rows of all tables of a database (4.0)."""
 
     def __init__(self, encoder: Encoder, streamload: StreamLoad, backoff: Backoff, *, spans_tables: bool) -> None:
         super().__init__(encoder, streamload)

@@ -13,7 +13,7 @@ from tidegate.providers.starrocks.encoding import Encoder
 from tidegate.providers.starrocks.streamload import StreamLoad
 from tidegate.providers.starrocks.texts import texts
 from tidegate.sync.mapping import Target
-from tidegate.sync.twophase import Action
+from tidegate.sync.settling import Action
 
 log = logging.getLogger(__name__)
 

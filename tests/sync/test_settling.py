@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes import Faults, MemoryTransactions, Tables
 from tidegate.changes.schema import TableName
 from tidegate.sync.log import Decision, Step
-from tidegate.sync.twophase import settle
+from tidegate.sync.settling import settle
 
 FIRST, SECOND = TableName("shop", "orders"), TableName("shop", "customers")
 

@@ -7,6 +7,7 @@ outside, and kills it there, before or after the step took effect, or loses the 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -523,8 +524,14 @@ class MemoryTransactions:
     standing: dict[str, Standing] = field(default_factory=dict)
     pending: dict[str, list[tuple[Target, Payload]]] = field(default_factory=dict)
 
+    def id(self) -> str:
+        return uuid.uuid4().hex
+
     def label(self, id: str, number: int) -> str:
         return f"{id}-{number}"
+
+    def spans(self, label: str) -> bool:
+        return self.spans_tables
 
     def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Sequence[Payload]:
         return MemoryTransport(self.tables, self.faults).encode(target, batch, copy)

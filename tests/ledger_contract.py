@@ -78,6 +78,7 @@ class LedgerContract:
         assert other.owners([TARGET, second, FREE]) == {TARGET: "mine", second: "mine"}
         with pytest.raises(ConfigError, match=r"table ods\.t: belongs to the sync mine"):
             other.claim(yours, [FREE, TARGET])
+        assert ledger.owners([FREE]) == {}, "all of them, or none"
 
     def test_of_syncs_that_race_for_a_table_one_owns_it(self, others: Callable[[int], Sequence[Ledger]]) -> None:
         ledgers = others(5)

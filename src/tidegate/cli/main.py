@@ -125,6 +125,8 @@ def _plan(given: argparse.Namespace) -> int:
         print(json.dumps(found.to_json(), indent=2))
     elif given.ddl:
         print("\n".join(f"{statement.rstrip(';')};" for statement in found.ddl))
+        for problem in found.problems:
+            print(f"tidegate: {problem}", file=sys.stderr)
     else:
         print(found)
     return PERMANENT if found.problems else 0

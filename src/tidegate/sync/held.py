@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tidegate.changes.batch import FILE, OFFSET, PRESENT, ROW, TIME, ChangeBatch, RowKind
-from tidegate.sync.quarantine import components, isolate
+from tidegate.errors import RowRefused
+from tidegate.sync.quarantine import components, halves, is_alone, isolate
 from tidegate.sync.results import WriteResult
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Shelf(Protocol):
         """The ids of the entries that nothing has settled, and the keys that still wait in each."""
 
     def add(self, keys: Sequence[Key], events: Sequence[Mapping[str, Any]], error: str) -> str:
-        """Keep an entry; its id."""
+        """Keep an entry; its id. RowRefused if it is too long to be kept."""
 
     def narrow(self, entry: str, keys: Sequence[Key]) -> str:
         """Fewer keys wait in it; its id from now on."""
@@ -49,9 +50,16 @@ class Quarantine:
         self._open = {entry: set(keys) for entry, keys in shelf.open().items()}
 
     def hold(self, batch: ChangeBatch, error: str) -> None:
-        """Keep changes, their positions and the error; the text holds no values."""
+        """Keep changes, their positions and the error; the text holds no values. In several entries if one is too long."""
         keys = sorted(set(self._keys(batch)))
-        entry = self._shelf.add(keys, list(self._events(batch)), error)
+        try:
+            entry = self._shelf.add(keys, list(self._events(batch)), error)
+        except RowRefused:
+            if is_alone(batch):
+                raise
+            for half in halves(batch, components(batch)):
+                self.hold(half, error)
+            return
         if keys:
             self._open[entry] = set(keys)
 

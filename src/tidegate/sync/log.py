@@ -253,9 +253,12 @@ def chunk_record(chunk: ChunkRecord) -> Record:
         "checksum": chunk.checksum,
         "label": chunk.label,
         "record": chunk.record,
+        "after_refusal": chunk.after_refusal,
     }
 
 
 def _chunk_from(record: Record) -> ChunkRecord:
     table = TableName(*record["table"])
-    return ChunkRecord(record["number"], table, record["rows"], record["checksum"], record["label"], record["record"])
+    return ChunkRecord(
+        record["number"], table, record["rows"], record["checksum"], record["label"], record["record"], record["after_refusal"]
+    )

@@ -72,17 +72,28 @@ class WriteAheadLedger:
             log.debug("the lease of %s was taken over before it was released", lease.sync)
 
     def claim(self, lease: Lease, targets: Sequence[TableName]) -> None:
+        """Nothing is claimed if another sync owns one of them.
+
+        One that claims at the same moment can still be first. Both go by the tables' names, so one of them gets all that both want;
+        what the other has claimed by then only it asked for, and keeps: its next run claims it in any case.
+        """
         self._held(lease)
-        for target in targets:
+        free = [target for target in targets if not self._owned(target, lease.sync)]
+        for target in sorted(free, key=self._claim_name):
             if not self._store.append(self._claim_name(target), 0, {"kind": "claim", "sync": lease.sync}):
-                owner = self._owner(target)
-                if owner != lease.sync:
-                    what = f"belongs to the sync {owner}"
-                    raise ConfigError(what, connection=self._connection, table=target, setting="sync")
+                self._owned(target, lease.sync)
 
     def owners(self, targets: Sequence[TableName]) -> Mapping[TableName, str]:
         found = {target: self._owner(target) for target in targets}
         return {target: owner for target, owner in found.items() if owner is not None}
+
+    def _owned(self, target: TableName, sync: str) -> bool:
+        """Whether the table is the sync's; False if it is nobody's. ConfigError if it is another's."""
+        owner = self._owner(target)
+        if owner not in (None, sync):
+            what = f"belongs to the sync {owner}"
+            raise ConfigError(what, connection=self._connection, table=target, setting="sync")
+        return owner is not None
 
     def _owner(self, target: TableName) -> str | None:
         records = self._store.records(self._claim_name(target))

@@ -229,6 +229,9 @@ def _table(mapping: TableMapping, source: Source, sink: Sink, entry: Entry | Non
     warnings = [*preparation.warnings, *_schema_changes(schema, entry)]
     if left_out:
         warnings.append(f"the table lacks {', '.join(left_out)}, and on_ddl='ignore' adds no column: they are left out")
+    if options.write_mode == "append" and options.op_column is None:
+        others = "an UPDATE" if options.delete_mode == "ignore" else "an UPDATE or DELETE"
+        warnings.append(f"write_mode='append' without op_column takes inserts alone: {others} at the source stops the sync")
     rows = source.estimate(mapping.source, position)
     return TablePlan(
         source=mapping.source,

@@ -199,6 +199,8 @@ class ChunkRecord:
     label: str
     record: int = -1
     """The number of the ledger's record that announced it; -1 outside a ledger."""
+    after_refusal: bool = False
+    """The target had refused the rows of the chunk before it."""
 
 
 @dataclass(frozen=True, slots=True)

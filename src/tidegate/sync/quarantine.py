@@ -39,25 +39,35 @@ def isolate(
         return attempt(batch), []
     except RowRefused as error:
         first = error
-    pending = [(batch, components(batch), first)]
+    pending = [(batch, first)]
     written = WriteResult()
     refused: list[Refused] = []
     while pending:
-        part, labels, why = pending.pop()
-        numbers = np.unique(labels)
-        if len(numbers) == 1:
+        part, why = pending.pop()
+        labels = components(part)
+        if len(np.unique(labels)) == 1:
             refused.append(Refused(part, why))
             if len(refused) > most:
                 raise why
             continue
-        middle = numbers[len(numbers) // 2]
-        for mask in (labels < middle, labels >= middle):
-            half = part.filter(mask)
+        for half in halves(part, labels):
             try:
                 written += attempt(half)
             except RowRefused as again:
-                pending.append((half, labels[mask], again))
+                pending.append((half, again))
     return written, refused
+
+
+def halves(batch: ChangeBatch, labels: npt.NDArray[np.int64]) -> tuple[ChangeBatch, ChangeBatch]:
+    """Two parts of about as many groups of changes; ``labels`` are the batch's :func:`components`."""
+    numbers = np.unique(labels)
+    second = labels >= numbers[len(numbers) // 2]
+    return batch.filter(~second), batch.filter(second)
+
+
+def is_alone(batch: ChangeBatch) -> bool:
+    """Whether all of it stands and falls together, so that it can't be split."""
+    return len(np.unique(components(batch))) < 2
 
 
 def components(batch: ChangeBatch) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
     copied beside it, and takes its place at the end. Other tables of the sync go on from where they stand.
 
     Raises ConfigError for a table that can't be copied over what is there: its rows would stand twice (``append``), or be kept
-    (``ignore``). Raises SyncBusy while another owner runs the sync.
+    (``ignore``), or for a sync that has never run. Raises SyncBusy while another owner runs the sync.
     """
     part = sync.subset(tables)
     findings = source.preflight({mapping.source: None for mapping in part.tables})
@@ -40,6 +40,9 @@ def resync(sync: Sync, source: Source, sink: Sink, tables: Sequence[TableName], 
             raise ConfigError(what, connection=sink.name, table=mapping.target, setting="sync")
         targets[mapping.source] = target
     last = sink.ledger.last(sync.name)
+    if not last:
+        what = f"the ledger knows no sync {sync.name}: its first run copies every table anyway"
+        raise ConfigError(what, connection=sink.name, setting="sync")
     outgrown = [table for table, target in targets.items() if _outgrown(last.get(table), target, sink)]
     sink.ledger.setup()
     lease = sink.ledger.acquire(sync.name, owner, LEASE_SECONDS)

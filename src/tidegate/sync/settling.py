@@ -30,7 +30,13 @@ class Transactions(Protocol):
     spans_tables: bool
     """Whether one transaction takes rows of several tables of a schema."""
 
+    def id(self) -> str:
+        """A new one, for labels of transactions as they are begun now."""
+
     def label(self, id: str, number: int) -> str: ...
+
+    def spans(self, label: str) -> bool:
+        """Whether its transaction takes rows of several tables, whatever is begun now."""
 
     def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
         """The batch's net effect, to be loaded in this order."""
@@ -85,7 +91,7 @@ def settle(transactions: Transactions, decision: Decision, connection: str) -> l
             lost.append(step)
         elif step.action is not None:
             transactions.act(step.action)
-        elif found == "prepared" or (found == "open" and transactions.spans_tables):
+        elif found == "prepared" or (found == "open" and transactions.spans(step.label)):
             transactions.commit(step.label, step.tables)
         elif not _is_in(transactions, step, found, connection):
             lost.append(step)

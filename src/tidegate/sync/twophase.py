@@ -16,7 +16,6 @@ tables stand where they stood, and the window is read again.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +58,7 @@ class TwoPhaseLoad:
         self._transactions, self._connection = transactions, connection
         self._ledger, self._lease = ledger, lease
         self._tables = sorted({target.table for target in targets})
-        self._id = uuid.uuid4().hex
+        self._id = transactions.id()
         self._opened = self._decided = False
         self._steps: list[_Open | Step] = []
         self._current: dict[object, _Open] = {}

@@ -32,6 +32,7 @@ from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
 from tidegate.sync.protocols import ChunkRecord, Copy, Entry, Intent, Lease, Window, chunk_limits
+from tidegate.sync.quarantine import is_alone
 from tidegate.sync.results import WriteResult
 from tidegate.sync.settling import Action
 
@@ -90,7 +91,12 @@ class WriteAheadLoad:
         """Loads that the target refused for their rows."""
         self._swaps: list[Step] = []
         self._intent = intent
-        self._keyed = all(target.options.write_mode != "append" for target in targets)
+        self.resumed = intent is not None
+        self._refused_again = False
+        self._refused: int | None = None
+        """The number of the chunk that the target refused last."""
+        # A row of strict's that is in already would be a conflict.
+        self._keyed = all(target.options.write_mode != "append" and target.options.conflict_mode != "strict" for target in targets)
         self._encoder = transport.encoder(targets)
         if intent is not None and intent.encoder != self._encoder:
             what = f"the open intent {intent.id} was written under other options, so its chunks can't be told from new ones"
@@ -104,28 +110,41 @@ class WriteAheadLoad:
                 raise ConfigError(
                     what, connection=self._connection, table=target.table, setting="start='latest', or sink_version='V2'"
                 )
-            result += self._write(target, batch.schema.table, payload)
+            result += self._write(target, batch, payload)
         result.rows = batch.events()
         return result
 
-    def _write(self, target: Target, table: TableName, payload: Payload) -> WriteResult:
-        known = self._next(table, payload.rows, payload.checksum)
-        if known is not None and self._number < len(self._chunks()) and self._was_dealt_with(known, target, payload):
+    def _write(self, target: Target, batch: ChangeBatch, payload: Payload) -> WriteResult:
+        known = self._next(batch.schema.table, payload.rows, payload.checksum)
+        if known is not None and self._number < len(self._chunks()) and self._was_taken(known, target, batch, payload):
             return _is_in(payload)
         if known is None or not self._settled(known, target, payload):
             return self._deliver(known or self._chunks()[-1], target, payload)
         return _is_in(payload)
 
-    def _was_dealt_with(self, chunk: ChunkRecord, target: Target, payload: Payload) -> bool:
-        """Of a chunk after which another was announced: it was taken, or refused, and then it is refused again without being sent.
+    def _was_taken(self, chunk: ChunkRecord, target: Target, batch: ChangeBatch, payload: Payload) -> bool:
+        """Of a chunk after which another was announced: the target took it; False if it is to be sent once more.
 
-        What is asked of the table now is no longer what it was then, so what asks is not sent again, whether or not it loaded rows.
+        RowRefused if the target refused it: its parts came next. A row of a log that was refused by itself can still go, whatever
+        was loaded after it. Of others what is asked of the table now is no longer what it was then, and a later row of their key
+        may be in.
         """
-        outcome = self._transport.outcome(chunk.label, target, payload)
-        if outcome == "absent":
+        refused = self._chunks()[self._number].after_refusal
+        may_go = not self._keyed and not payload.asks and is_alone(batch)
+        outcome = "absent" if refused and not may_go else self._transport.outcome(chunk.label, target, payload)
+        if outcome == "done" or (outcome == "unknown" and payload.asks):
+            return True
+        if (outcome == "absent" and not may_go) or (outcome == "unknown" and refused):
+            self._refused, self._refused_again = chunk.number, True
             what = f"the target refused the {chunk.rows} rows of the load {chunk.label} when they were sent"
             raise RowRefused(what, connection=self._connection, table=target.table, setting="on_error")
-        return outcome == "done" or (outcome == "unknown" and payload.asks)
+        return False
+
+    def read_anew(self, error: RowRefused) -> None:
+        """After ``error``, if it is a dead run's refusal: the table may have been put right since, so the window is read and sent
+        anew, where that does no harm."""
+        if self._refused_again and self._keyed:
+            raise self._outdated(str(error), None, "on_error") from error
 
     def finish_copy(self, target: Target) -> int | None:
         raise ConfigError("initial='replace' needs a target with transactions", table=target.table, setting="initial='merge'")
@@ -213,7 +232,8 @@ class WriteAheadLoad:
         intent = self._announced()
         number = len(intent.chunks)
         digest = hashlib.sha256(f"{intent.id} {table} {number}".encode()).hexdigest()
-        chunk = ChunkRecord(number, table, rows, checksum, f"{self._prefix}-{digest[:40]}")
+        label = f"{self._prefix}-{digest[:40]}"
+        chunk = ChunkRecord(number, table, rows, checksum, label, after_refusal=self._refused == number - 1)
         chunk = replace(chunk, record=self._record(chunk_record(chunk)))
         self._intent = replace(intent, chunks=(*intent.chunks, chunk))
 
@@ -230,6 +250,7 @@ class WriteAheadLoad:
                 return self._transport.send(chunk.label, target, payload) + WriteResult(failed_loads=attempt)
             except RowRefused:
                 self.refused += 1
+                self._refused = chunk.number
                 raise
             except TransientError as error:
                 log.info("load %s of %s: %s", chunk.label, target.table, error)

@@ -14,6 +14,7 @@ from tests.providers.starrocks.conftest import FIRST, SCHEMA, SOURCE, Box, at, e
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, LeaseLost, LoadUnresolved, PreflightError, SyncBusy, Unavailable
 from tidegate.providers.starrocks.logstore import StarrocksLog
+from tidegate.sync.log import Record
 from tidegate.sync.logledger import WriteAheadLedger
 from tidegate.sync.protocols import Entry
 
@@ -166,6 +167,24 @@ def test_a_table_is_one_whether_or_not_its_database_is_named(box: Box, ledger: W
     assert other.owners([full]) == {full: "mine"}
     with pytest.raises(ConfigError, match="belongs to the sync mine"):
         other.claim(other.acquire("yours", "you", 60), [full])
+
+
+def test_of_two_that_race_for_tables_in_any_order_one_gets_all_that_both_want(
+    ledger: WriteAheadLedger, other: WriteAheadLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = (TableName("", name) for name in "abc")
+    mine, yours = ledger.acquire("mine", "me", 60), other.acquire("yours", "you", 60)
+    log, real = log_of(ledger), log_of(ledger).append
+
+    def late(name: str, number: int, record: Record) -> bool:
+        monkeypatch.undo()
+        other.claim(yours, [a, b])
+        return real(name, number, record)
+
+    monkeypatch.setattr(log, "append", late)
+    with pytest.raises(ConfigError, match=r"a: belongs to the sync yours"):
+        ledger.claim(mine, [c, b, a])
+    assert ledger.owners([a, b, c]) == {a: "yours", b: "yours"}
 
 
 @pytest.mark.parametrize("version", ["V1", "AUTO"])

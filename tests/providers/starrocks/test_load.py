@@ -204,6 +204,14 @@ def test_the_rebirth_of_a_marked_row_takes_nothing_of_the_old_one(box: Box) -> N
     assert rows(box) == [(1, "A", "y", 0, "z"), (2, "A", "b", 0, "m"), (3, "A", "y", 0, "z")]
 
 
+def test_a_marked_row_of_columns_that_must_be_filled_can_come_back(box: Box) -> None:
+    box.table("id BIGINT, a VARCHAR(5) NOT NULL, gone BOOLEAN NOT NULL, mine VARCHAR(5) DEFAULT 'z'")
+    box.execute("INSERT INTO t VALUES (1, 'a', true, 'm')")
+    table = pa.table({"id": [1], "a": ["A"]})
+    box.write(box.target(schema_of(table, "id"), delete_mode="soft", soft_delete_column="gone"), inserts(table, "id"))
+    assert rows(box) == [(1, "A", 0, "z")]
+
+
 def test_a_marked_row_is_not_there_for_ignore_update_and_existing_only(box: Box) -> None:
     box.table("id BIGINT, a VARCHAR(5), b VARCHAR(5), gone BOOLEAN")
     soft: dict[str, Any] = {"delete_mode": "soft", "soft_delete_column": "gone"}

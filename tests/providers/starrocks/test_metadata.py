@@ -14,7 +14,8 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, PermanentError, SchemaError, Unavailable
 from tidegate.providers.starrocks import metadata as module
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
-from tidegate.providers.starrocks.metadata import Metadata, normal_type, parse_create, parse_key, parse_version
+from tidegate.providers.starrocks.created import parse_create, parse_key, refers
+from tidegate.providers.starrocks.metadata import Metadata, normal_type, parse_version
 from tidegate.providers.starrocks.session import Session
 from tidegate.providers.starrocks.sql import NewColumn
 
@@ -33,11 +34,18 @@ def column(name: str, kind: str, key: str = "", **more: Any) -> dict[str, Any]:
     return {"COLUMN_NAME": name, "COLUMN_TYPE": kind, "COLUMN_KEY": key, "IS_NULLABLE": "YES", "COLUMN_DEFAULT": None, **more}
 
 
+def created(script: Script, *columns: str, key: str) -> None:
+    """SHOW CREATE TABLE, as the frontend writes it."""
+    declared = ",\n".join(f'  {each} COMMENT ""' for each in columns)
+    text = f"CREATE TABLE `orders` (\n{declared}\n) ENGINE=OLAP \n{key}\nDISTRIBUTED BY RANDOM"
+    script.on("SHOW CREATE TABLE", [{"Table": "orders", "Create Table": text}])
+
+
 class TestTable:
     def test_a_primary_key_table(self, metadata: Metadata, script: Script) -> None:
         columns = [column("id", "bigint(20) unsigned", "PRI", IS_NULLABLE="NO"), column("v", "varchar(9)", COLUMN_DEFAULT="x")]
         script.on("information_schema.columns", columns)
-        script.on("tables_config", [{"TABLE_MODEL": "PRIMARY_KEYS", "PRIMARY_KEY": "`id`", "TABLE_ID": 10001}])
+        created(script, "`id` largeint(40) NOT NULL", '`v` varchar(9) NULL DEFAULT "x"', key="PRIMARY KEY(`id`)")
         table = metadata.table(TableName("", "orders"))
         assert table is not None
         assert (table.name, table.model, table.key, table.state) == (T, "PRIMARY_KEYS", ("id",), "NORMAL")
@@ -47,37 +55,42 @@ class TestTable:
 
     def test_an_aggregate_table_tells_how_its_columns_are_aggregated(self, metadata: Metadata, script: Script) -> None:
         script.on("information_schema.columns", [column("page", "int(11)", "AGG"), column("users", "bitmap")])
-        script.on("tables_config", [{"TABLE_MODEL": "AGG_KEYS", "PRIMARY_KEY": "", "TABLE_ID": 1}])
+        created(script, "`page` int(11) NULL", "`users` bitmap BITMAP_UNION NOT NULL", key="AGGREGATE KEY(`page`)")
         script.on("SHOW FULL COLUMNS", [{"Field": "page", "Extra": ""}, {"Field": "users", "Extra": "bitmap_union"}])
         table = metadata.table(T)
         assert table is not None
         assert table.key == ("page",)
         assert [item.aggregation for item in table.columns] == [None, "BITMAP_UNION"]
 
-    def test_a_server_without_tables_config_is_asked_for_its_create_table(self, metadata: Metadata, script: Script) -> None:
-        script.on("information_schema.columns", [column("id", "int(11)", "PRI"), column("v", "int(11)")])
-        script.on("tables_config", pymysql.err.ProgrammingError(1064, "Unknown table 'information_schema.tables_config'"))
-        created = (
-            "CREATE TABLE `orders` (\n  `id` int(11) NOT NULL,\n  `v` int(11) NULL\n) ENGINE=OLAP \nPRIMARY KEY(`id`)\nDISTRIBUTED"
+    def test_columns_that_the_server_fills_are_told_by_show_create_table_alone(self, metadata: Metadata, script: Script) -> None:
+        kinds = {"id": "bigint(20)", "n": "bigint(20)", "a": "int(11)", "as": "varchar(99)", "sum": "int(11)"}
+        script.on("information_schema.columns", [column(name, kind) for name, kind in kinds.items()])
+        created(
+            script,
+            "`id` bigint(20) NOT NULL",
+            "`n` bigint(20) NOT NULL AUTO_INCREMENT",
+            """`a` int(11) NULL DEFAULT "7 NOT NULL AUTO_INCREMENT \"" """.strip(),
+            """`as` varchar(99) NULL DEFAULT "NULL AS a" """.strip(),
+            "`sum` int(11) NULL AS a + `ID`",
+            key="PRIMARY KEY(`id`)",
         )
-        script.on("SHOW CREATE TABLE", [{"Table": "orders", "Create Table": created}])
         table = metadata.table(T)
         assert table is not None
-        assert (table.model, table.key) == ("PRIMARY_KEYS", ("id",))
+        assert [item.name for item in table.columns if item.numbered] == ["n"]
+        assert {item.name: item.refers for item in table.columns if item.generated} == {"sum": ("id", "a")}
 
     def test_a_table_that_is_not_there(self, metadata: Metadata) -> None:
         assert metadata.table(T) is None
 
     def test_a_view_is_no_target(self, metadata: Metadata, script: Script) -> None:
         script.on("information_schema.columns", [column("id", "int(11)")])
-        script.on("tables_config", [{"TABLE_MODEL": None, "PRIMARY_KEY": None, "TABLE_ID": None}])
         script.on("SHOW CREATE", [{"View": "orders", "Create View": "CREATE VIEW `orders` (id) AS SELECT 1"}])
         with pytest.raises(SchemaError, match=r"shop\.orders"):
             metadata.table(T)
 
     def test_an_alter_under_way_shows(self, metadata: Metadata, script: Script) -> None:
         script.on("information_schema.columns", [column("id", "int(11)", "PRI")])
-        script.on("tables_config", [{"TABLE_MODEL": "PRIMARY_KEYS", "PRIMARY_KEY": "`id`", "TABLE_ID": 1}])
+        created(script, "`id` int(11) NOT NULL", key="PRIMARY KEY(`id`)")
         script.on("SHOW ALTER", [{"JobId": 1, "State": "WAITING_TXN"}])
         table = metadata.table(T)
         assert table is not None
@@ -173,6 +186,16 @@ class TestCluster:
         script.on("information_schema.loads", denied())
         assert metadata.running_labels("shop", "tide_gate-") is None
 
+    def test_grants_are_those_on_the_servers_own_tables(self, metadata: Metadata, script: Script) -> None:
+        grants = {None: "'loaders', 'public'", "default": "SELECT ON TABLE shop.orders", "hive": "ALTER ON TABLE shop.orders"}
+        script.on("SHOW GRANTS$", [{"Catalog": name, "Grants": f"GRANT {what} TO USER 'app'@'%'"} for name, what in grants.items()])
+        found = metadata.privileges()
+        assert found.roles == ("loaders", "public")
+        assert found.on_table(T, "SELECT")
+        assert not found.on_table(T, "ALTER")
+        script.on("SHOW GRANTS FOR ROLE public", pymysql.err.ProgrammingError(1064, "Unknown role"))
+        assert metadata.privileges() == found
+
     def test_insert_is_tried_without_inserting(self, metadata: Metadata, script: Script) -> None:
         columns = [CatalogColumn(name, "int", False, None, generated=name == "sum") for name in ("id", "a", "sum")]
         there = CatalogTable(T, "DUP_KEYS", tuple(columns), ("id",))
@@ -232,4 +255,28 @@ def test_show_create_table(clause: str, model: str) -> None:
     comment = '`c` int(11) NULL COMMENT "no PRIMARY KEY(`x`) here"'
     columns = f"  `a` int(11) NOT NULL,\n  {comment}\n"
     text = f'CREATE TABLE `t` (\n{columns}) ENGINE=OLAP \n{clause}\nCOMMENT "OLAP"\nDISTRIBUTED BY HASH(`a`)'
-    assert parse_create(text, "sr", T) == (model, ("a", "b"))
+    created = parse_create(text, "sr", T)
+    assert (created.model, created.key) == (model, ("a", "b"))
+    assert (created.numbered, created.generated) == (frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("a + 1", ["a"]),
+        ("(`a` + `B c`)", ["a", "b c"]),
+        ("array_avg(list)", ["list"]),
+        ("json_string(json_query(`doc`, '$.a'))", ["doc"]),
+        ("concat('a', \"list\", 'it''s a', 'x\\' a') ", []),
+        ("list(a)", ["a"]),
+        ("CAST(A AS DECIMAL(10, 2))", ["a"]),
+    ],
+)
+def test_what_an_expression_refers_to(expression: str, names: list[str]) -> None:
+    assert list(refers(expression, ["a", "b c", "list", "doc"])) == names
+
+
+def test_a_generated_column_as_it_is_shown() -> None:
+    lines = ["`a` int(11) NULL", '`b``c` int(11) NULL AS (`a` + 1) COMMENT "it\'s NULL AS x"', "`d` array<int(11)> NULL AS [`a`]"]
+    shown = "CREATE TABLE `t` (\n  " + ",\n  ".join(lines) + "\n) ENGINE=OLAP \nDUPLICATE KEY(`a`)\n"
+    assert parse_create(shown, "sr", T).generated == {"b`c": "(`a` + 1)", "d": "[`a`]"}

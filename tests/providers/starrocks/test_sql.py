@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tidegate.changes.schema import TableName
 from tidegate.providers.starrocks import sql
-from tidegate.providers.starrocks.metadata import parse_create, parse_key
+from tidegate.providers.starrocks.created import parse_create, parse_key
 from tidegate.providers.starrocks.sql import NewColumn
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12)
@@ -44,7 +44,8 @@ class TestCreateTable:
         statement = sql.create_table(TableName("db", table), columns, "PRIMARY KEY", key, key, {})
         declared, _, rest = statement.partition(") PRIMARY KEY ")
         assert [item.name for item in sqlglot.parse_one(f"{declared})", dialect="starrocks").find_all(exp.ColumnDef)] == list(key)
-        assert parse_create(f") PRIMARY KEY {rest.partition(' DISTRIBUTED')[0]}\n", "sr", T) == ("PRIMARY_KEYS", key)
+        created = parse_create(f") PRIMARY KEY {rest.partition(' DISTRIBUTED')[0]}\n", "sr", T)
+        assert (created.model, created.key) == ("PRIMARY_KEYS", key)
 
 
 class TestNames:

@@ -121,10 +121,16 @@ def test_a_file_with_a_header_line_is_loaded_without_it(load: Load, read: Read, 
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("nothing.csv", "nothing.csv"), ("board.parquet", "doesn't end in"), ("board", "doesn't end in")]
+    ("name", "says"),
+    [
+        ("nothing.csv", "no file .*nothing.csv"),
+        ("nothing.csv.gz", "no file nothing.csv.gz"),
+        ("board.parquet", "doesn't end in"),
+        ("board", "doesn't end in"),
+    ],
 )
 def test_a_file_that_is_not_there_or_of_no_format_is_refused(name: str, says: str, load: Load, tmp_path: Path) -> None:
-    if name != "nothing.csv":
+    if not name.startswith("nothing"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(ConfigError, match=says):
         load("score_board", tmp_path / name)
@@ -142,6 +148,36 @@ def test_op_says_what_becomes_of_a_row(format: str, upsert: int | str, delete: i
 def test_an_op_that_is_none_is_refused(load: Load) -> None:
     with pytest.raises(SchemaError, match="__op"):
         load("score_board", [DICTS[0] | {"__op": 2}])
+
+
+def test_rows_to_delete_are_refused_where_nothing_is_deleted(load: Load, read: Read, starrocks_database: StarrocksServer) -> None:
+    starrocks_database.execute("CREATE TABLE heap (id INT, name VARCHAR(9)) DUPLICATE KEY (id) DISTRIBUTED BY HASH (id)")
+    with pytest.raises(SchemaError, match="1 rows to delete, and a duplicate key table"):
+        load("heap", [{"id": 1, "name": "x", "__op": 1}, {"id": 2, "name": "y", "__op": 0}])
+    load("heap", [{"id": 2, "name": "y", "__op": "upsert"}])
+    assert read("SELECT * FROM heap") == [(2, "y")]
+
+
+def test_a_text_that_is_no_number_is_refused_and_not_null(load: Load, read: Read, starrocks_database: StarrocksServer) -> None:
+    starrocks_database.execute("CREATE TABLE open (id INT, score INT) PRIMARY KEY (id) DISTRIBUTED BY HASH (id)")
+    with pytest.raises(RowRefused, match="too many filtered rows"):
+        load("open", [{"id": 1, "score": "oops"}])
+    load("open", [{"id": 1, "score": "7"}])
+    load("open", [{"id": 2, "score": "oops"}], properties={"strict_mode": False})
+    assert read("SELECT id, score FROM open ORDER BY id") == [(1, 7), (2, None)]
+
+
+def test_broken_json_is_refused_for_good_and_csv_of_other_columns_says_how_it_was_read(load: Load) -> None:
+    with pytest.raises(RowRefused, match="no JSON as its headers say"):
+        load("score_board", '{"id": 1, "name"')
+    with pytest.raises(RowRefused, match=r"doesn't match source value column count: 1.*separator: '"):
+        load("score_board", "1,x,3\n", format="csv")
+
+
+def test_a_packed_file_that_is_damaged_is_named(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "board.csv.gz").write_bytes(gzip.compress(CSV)[:-9] + b"damage...")
+    with pytest.raises(ConfigError, match=r"board\.csv\.gz can't be read"):
+        load("score_board", tmp_path / "board.csv.gz")
 
 
 def test_a_label_loads_once(load: Load, read: Read) -> None:
@@ -179,6 +215,10 @@ def test_no_rows_are_no_load(load: Load, read: Read) -> None:
         ("score_board", "1", {"label": "a b"}, "label"),
         ("score_board", "1", {"format": "avro"}, "avro"),
         ("score_board", "1", {"properties": {"label": "mine"}}, "label"),
+        ("score_board", DICTS, {"properties": {"partial_updates": True}}, "did you mean partial_update"),
+        ("score_board", DICTS, {"properties": {"conflict_mode": "update"}}, "conflict_mode is an option of syncs"),
+        ("score_board", DICTS, {"properties": {"jsonpaths": '["$.id"]'}}, "jsonpaths is for text and files"),
+        ("score_board", "1", {"label": "once", "properties": {"enable_merge_commit": True}}, "lose their labels"),
     ],
 )
 def test_what_can_not_be_loaded_is_refused(table: str, data: Any, how: dict[str, Any], says: str, load: Load) -> None:

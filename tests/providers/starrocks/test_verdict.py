@@ -54,6 +54,11 @@ def test_every_status_has_an_outcome(status: str, expected: str) -> None:
         ("primary key size exceed the limit.", RowRefused, "128 bytes"),
         ("Only primary key table support partial update", ConfigError, "whole rows"),
         (
+            "column a needs to be used for expression evaluation for materialized column b",
+            SchemaError,
+            "have the source send whole rows",
+        ),
+        (
             "Access denied; you need (at least one of) the INSERT privilege(s) on TABLE t for this operation",
             PreflightError,
             "INSERT",

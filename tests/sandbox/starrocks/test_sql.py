@@ -180,6 +180,7 @@ def test_a_user_may_do_what_was_granted(front: Front) -> None:
                 assert [row[2] for row in cursor.fetchall()] == [
                     "GRANT INSERT, SELECT ON TABLE test.score_board TO USER 'loader'@'%'"
                 ]
+                assert cursor.execute("SHOW GRANTS FOR ROLE public") == 0
                 for statement in (
                     "DROP TABLE score_board",
                     "ALTER TABLE score_board ADD COLUMN x INT",

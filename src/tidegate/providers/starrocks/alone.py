@@ -16,7 +16,7 @@ from tidegate.providers.starrocks.backoff import Backoff
 from tidegate.providers.starrocks.encoding import Encoder, StepPayload
 from tidegate.providers.starrocks.reply import Reply
 from tidegate.providers.starrocks.statements import Statements
-from tidegate.providers.starrocks.steps import StepRows
+from tidegate.providers.starrocks.steps import StepRows, deletes
 from tidegate.providers.starrocks.streamload import StreamLoad
 from tidegate.sync.mapping import Target
 from tidegate.sync.payload import Payload
@@ -116,7 +116,7 @@ class Alone(Statements):
         else:
             if step.partial:
                 # What is marked begins a new life: nothing of the row that is there may stay.
-                gone = StepRows(step.rows.select(list(target.key)), np.ones(step.rows.num_rows, np.uint8))
+                gone = deletes(step.rows.select(list(target.key)), table, target.schema)
                 self._part(f"{label}-d", target, gone, there & marked, "")
             result += self._part(label, target, replace(step, version=None), born, "inserted")
         result.rows = payload.rows

@@ -63,12 +63,11 @@ def refused(rows: pa.Table, table: CatalogTable, format: Format | None = None, t
         if format.kind == "csv" and examined(values.type, format):
             shifting = unsendable(*csv_texts(values, there), format, alone=rows.num_columns == 1)
             found += [Refusal(mask, name, why) for mask, why in shifting]
-    if table.model == "PRIMARY_KEYS":
-        if not is_utc(time_zone):
-            found += _twice(rows, table, time_zone)
-        if (mask := _long_keys(rows, table)) is not None and mask.any():
-            why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
-            found.append(Refusal(mask, ", ".join(table.key), why))
+    if table.model != "DUP_KEYS" and not is_utc(time_zone):
+        found += _twice(rows, table, time_zone)
+    if table.model == "PRIMARY_KEYS" and (mask := _long_keys(rows, table)) is not None and mask.any():
+        why = f"a key of more than {KEY_BYTES} bytes: raise primary_key_limit_size on the backends, or choose a shorter key"
+        found.append(Refusal(mask, ", ".join(table.key), why))
     return found
 
 

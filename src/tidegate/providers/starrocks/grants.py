@@ -47,5 +47,9 @@ class Grants:
         lacking = [right for right in rights if not self.privileges.on_table(every, right)]
         return self._grant(lacking, f"ALL TABLES IN DATABASE {sql.name(database)}")
 
+    def statement(self, rights: Sequence[str], where: str) -> str:
+        """``where`` is a TABLE, a DATABASE or ALL TABLES IN DATABASE."""
+        return sql.grant(rights, where, self._metadata.session.values["login"])
+
     def _grant(self, rights: Sequence[str], where: str) -> tuple[str, ...]:
-        return (sql.grant(rights, where, self._metadata.session.values["login"]),) if rights else ()
+        return (self.statement(rights, where),) if rights else ()

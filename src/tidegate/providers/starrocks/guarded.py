@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from tidegate.changes.batch import ChangeBatch
 from tidegate.changes.schema import Column, TableName
+from tidegate.errors import RowRefused
 from tidegate.sync.held import Quarantine, guarded
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Copy, Entry
+from tidegate.sync.quarantine import isolate
 from tidegate.sync.results import WriteResult
 from tidegate.sync.writeahead import WriteAheadLoad
 
@@ -24,14 +26,24 @@ class GuardedLoad:
         self._quarantines: dict[TableName, Quarantine] = {}
 
     def write(self, target: Target, batch: ChangeBatch, copy: Copy | None = None) -> WriteResult:
-        if target.options.on_error == "fail":
-            return self._load.write(target, batch, copy)
-        quarantine = self._quarantine(target) if target.options.on_error == "quarantine" else None
-        append = target.options.write_mode == "append"
         before = self._load.refused
-        result = guarded(batch, lambda part: self._load.write(target, part, copy), quarantine, target.table, append=append)
+        try:
+            result = self._write(target, batch, copy)
+        except RowRefused as error:
+            self._load.read_anew(error)
+            raise
         result.failed_loads += self._load.refused - before
         return result
+
+    def _write(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> WriteResult:
+        def attempt(part: ChangeBatch) -> WriteResult:
+            return self._load.write(target, part, copy)
+
+        if target.options.on_error == "fail":
+            # A run that goes on with an intent finds what its predecessor halved, under another on_error.
+            return isolate(batch, attempt, most=0)[0] if self._load.resumed else attempt(batch)
+        quarantine = self._quarantine(target) if target.options.on_error == "quarantine" else None
+        return guarded(batch, attempt, quarantine, target.table, append=target.options.write_mode == "append")
 
     def _quarantine(self, target: Target) -> Quarantine:
         if target.table not in self._quarantines:

@@ -42,6 +42,7 @@ class Http:
         login = f"{values['login']}:{values['password'] or ''}"
         self._authorization = "Basic " + base64.b64encode(login.encode()).decode()
         self._values = values
+        self._frontend_setting = "load_url" if values["load_url"] else "http_port"
         self._limits = Limits(
             connect=values["connect_timeout_ms"] / 1000,
             headers=values["wait_for_continue_timeout_ms"] / 1000,
@@ -118,7 +119,7 @@ class Http:
             if lost and once:
                 break
         kind: type[TidegateError] = LoadUnresolved if lost else Unavailable
-        setting = "be_addresses" if isinstance(cause, _Beyond) else "load_url"
+        setting = "be_addresses" if isinstance(cause, _Beyond) else self._frontend_setting
         if cause is not None and isinstance(cause.__cause__, ssl.SSLCertVerificationError):
             kind, setting = PreflightError, "ssl_ca"
         raise kind("; ".join(dict.fromkeys(failures)), connection=self.name, setting=None if lost else setting) from cause

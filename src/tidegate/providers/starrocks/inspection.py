@@ -16,18 +16,12 @@ from tidegate.providers.starrocks.column_list import ColumnList, parse_columns
 from tidegate.providers.starrocks.grants import Grants, tried
 from tidegate.providers.starrocks.headers import checked, connection_properties, misspelt
 from tidegate.providers.starrocks.metadata import Metadata
+from tidegate.providers.starrocks.newtable import DEFAULTS, EVENT_COLUMNS, create_statement, declared, own_columns
 from tidegate.providers.starrocks.quarantine import TABLE, StarrocksShelf
 from tidegate.providers.starrocks.strategy import strategy
 from tidegate.providers.starrocks.types import ddl_type, misfit
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
-
-EVENT_COLUMNS: Mapping[str, str] = {
-    "tidegate_file": "VARCHAR(512)",
-    "tidegate_offset": "BIGINT",
-    "tidegate_row": "INT",
-}
-"""Which event a row of an append table came from: by it an intent whose labels are forgotten can still be decided."""
 
 _OPAQUE = re.compile(r"(bitmap|hll|percentile)\b")
 """Types of which no row brings a value: an expression of the header ``columns`` makes them."""
@@ -85,6 +79,7 @@ class Inspector:
             rows, empty = None, True
         else:
             self._columns(there, header)
+            self._generated(there, header)
             self._version_column(there)
             self._rights(there)
             rows = self._metadata.rows_estimate(self._table)
@@ -120,8 +115,8 @@ class Inspector:
             self._problem(SchemaError, what, "properties.columns")
             return
         if self._hidden():
-            what = "the account may do nothing with the table, which is there: GRANT SELECT, INSERT ON TABLE"
-            self._problem(PreflightError, f"{what} {sql.table(self._table)}")
+            fix = self._grants.statement(("SELECT", "INSERT"), f"TABLE {sql.table(self._table)}")
+            self._problem(PreflightError, f"the account may do nothing with the table, which is there: {fix}")
             self._found.rights += ("SELECT", "INSERT")
             return
         database = self._table.schema
@@ -129,8 +124,8 @@ class Inspector:
         if not self._metadata.database_exists(database):
             self._found.ddl.append(sql.create_database(database))
         elif privileges.complete and not privileges.on_database(database, "CREATE TABLE"):
-            what = f"the account may not create the table: GRANT CREATE TABLE ON DATABASE {sql.name(database)} TO the account"
-            self._problem(PreflightError, what)
+            fix = self._grants.statement(("CREATE TABLE",), f"DATABASE {sql.name(database)}")
+            self._problem(PreflightError, f"the account may not create the table: {fix}")
         try:
             self._found.ddl.append(create_statement(self._target, self._table, self._metadata))
         except (ConfigError, SchemaError) as error:
@@ -138,7 +133,7 @@ class Inspector:
             return
         self._found.rights += ("SELECT", "INSERT")
         if self._target.key and not self._append:
-            self._found.warnings += keys.warnings([(c.name, _type(self._metadata, self._target, c)) for c in _key(self._target)])
+            self._found.warnings += keys.warnings([(c.name, declared(self._metadata, self._target, c)) for c in _key(self._target)])
 
     def _hidden(self) -> bool:
         """The catalog doesn't list a table on which the account has no right; a query tells it from one that isn't there."""
@@ -157,15 +152,13 @@ class Inspector:
             found = there.column(column.name)
             if header is not None and header.computes(column.name):
                 continue
-            if header is not None and not header.field(column.name):
+            listed = header is None or header.field(column.name)
+            if not listed or (found is None and header is None and options.on_ddl == "ignore"):
                 left_out.append(column.name)
-            elif found is None:
-                if header is None and options.on_ddl != "ignore":
-                    missing.append(column)
-                elif header is None:
-                    left_out.append(column.name)
-            else:
+            elif found is not None:
                 self._column(column, found, there)
+            elif header is None:
+                missing.append(column)
         if left_out:
             why = "the header columns doesn't name" if header is not None else "on_ddl='ignore' adds no column, and the table lacks"
             self._found.warnings.append(f"{why} {', '.join(left_out)}: left out of the loads")
@@ -246,7 +239,7 @@ class Inspector:
         except (ConfigError, SchemaError) as error:
             self._found.problems.append(error)
             return
-        columns += [sql.NewColumn(name, kind, default=_DEFAULTS.get(kind)) for name, kind in own.items()]
+        columns += [sql.NewColumn(name, kind, default=DEFAULTS.get(kind)) for name, kind in own.items()]
         if not columns:
             return
         names = ", ".join(column.name for column in columns)
@@ -261,8 +254,8 @@ class Inspector:
         self._found.rights.append("ALTER")
         privileges = self._grants.privileges
         if privileges.complete and not privileges.on_table(self._table, "ALTER"):
-            what = f"column {names} has to be altered, and the account may not: GRANT ALTER ON TABLE {sql.table(self._table)}"
-            self._problem(PreflightError, what)
+            fix = self._grants.statement(("ALTER",), f"TABLE {sql.table(self._table)}")
+            self._problem(PreflightError, f"column {names} has to be altered, and the account may not: {fix}")
 
     def _unfilled(self, there: CatalogTable, header: ColumnList | None) -> None:
         """Columns of the table that no load brings, and that can't do without."""
@@ -280,13 +273,41 @@ class Inspector:
                 self._problem(SchemaError, what, "properties={'columns': …}")
                 continue
             filled = column.name.lower() in source if header is None else header.field(column.name)
-            if filled or column.nullable or column.default is not None:
+            if filled or column.optional:
                 continue
             what = f"column {column.name} is NOT NULL without a default, and no load brings it: new rows would be refused"
             if self._partial:
                 self._found.warnings.append(what)
             else:
                 self._problem(SchemaError, what)
+
+    def _generated(self, there: CatalogTable, header: ColumnList | None) -> None:
+        """No load may bring a generated column, and one that doesn't bring whole rows has to bring what it is computed from."""
+        named = [
+            column.name for column in there.columns if column.generated and header is not None and header.computes(column.name)
+        ]
+        if named:
+            self._problem(SchemaError, f"column {', '.join(named)} is generated by the server, so no load may bring it", "columns")
+        for brought, why, setting in self._partial_loads(header):
+            for name, lacks in there.uncomputed(brought).items():
+                what = f"column {name} is computed from {', '.join(lacks)}, and {why}: StarRocks refuses such a load"
+                self._problem(SchemaError, what, setting)
+
+    def _partial_loads(self, header: ColumnList | None) -> Iterator[tuple[set[str], str, str | None]]:
+        """Columns of loads that don't bring whole rows, why that is, and what would change it."""
+        options, key = self._target.options, set(self._target.key)
+        brought = {column.name for column in self._target.schema.columns} | set(own_columns(self._target))
+        if header is not None:
+            brought = {*header.fields, *header.derived}
+        if not self._target.existing_only and (not self._append or self._partial):
+            yield brought, "no load brings it", None
+        if options.soft_delete_column is not None:
+            yield key | {options.soft_delete_column}, "a deleted row is marked by a load of its key alone", "delete_mode='apply'"
+        if options.columns is not None:
+            yield key | set(options.columns), "it is not among the columns that are set", "columns"
+        if options.ignore_nulls:
+            nullable = {column.name for column in self._target.schema.columns if column.nullable} - key
+            yield brought - nullable, "a NULL in it is left out", "ignore_nulls"
 
     def _version_column(self, there: CatalogTable) -> None:
         name = self._target.options.version_column
@@ -302,9 +323,10 @@ class Inspector:
 
     def _rights(self, there: CatalogTable) -> None:
         rights = tried(self._metadata, there)
-        self._found.rights += [right for right, may in rights.items() if not may]
+        unknown = [right for right, may in rights.items() if not may]
+        self._found.rights += unknown
         if lacking := [right for right, may in rights.items() if may is False]:
-            fix = sql.grant(list(rights), f"TABLE {sql.table(self._table)}", self._metadata.session.values["login"])
+            fix = self._grants.statement(unknown, f"TABLE {sql.table(self._table)}")
             self._problem(PreflightError, f"the account lacks {', '.join(lacking)}: {fix}")
 
     def _quarantine(self) -> tuple[str, ...]:
@@ -320,47 +342,6 @@ class Inspector:
 
 
 _EXPRESSIONS = {"bitmap": "to_bitmap", "hll": "hll_hash", "percentile": "percentile_hash"}
-_DEFAULTS = {"BOOLEAN": "'0'"}
-
-
-def own_columns(target: Target) -> dict[str, str]:
-    """Columns that only the target has, and their types."""
-    found: dict[str, str] = {}
-    if target.options.op_column:
-        found[target.options.op_column] = "VARCHAR(13)"
-    if target.options.soft_delete_column:
-        found[target.options.soft_delete_column] = "BOOLEAN"
-    return found
-
-
-def create_statement(target: Target, table: TableName, metadata: Metadata) -> str:
-    """CREATE TABLE for the target: a primary key table, or with append a duplicate key table with the columns of the events.
-
-    Columns are nullable but for the key and the version_column: the source may come to allow NULL, and a partial row has no values.
-    SchemaError for a key that StarRocks can't have.
-    """
-    append = target.options.write_mode == "append"
-    solid = {*(() if append else target.key), *((target.options.version_column,) if target.options.version_column else ())}
-    columns = [
-        sql.NewColumn(column.name, _type(metadata, target, column), nullable=column.name not in solid)
-        for column in target.schema.columns
-    ]
-    columns += [sql.NewColumn(name, kind, default=_DEFAULTS.get(kind)) for name, kind in own_columns(target).items()]
-    key: tuple[str, ...] = target.key
-    if append:
-        columns += [sql.NewColumn(name, kind) for name, kind in EVENT_COLUMNS.items()]
-        key = key or tuple(EVENT_COLUMNS)
-    elif not key:
-        raise SchemaError("a primary key table needs a key", connection=metadata.name, table=table, setting="key")
-    properties = {}
-    if (replicas := metadata.session.values["replication_num"]) is not None:
-        properties["replication_num"] = str(replicas)
-    clause: sql.KeyClause = "DUPLICATE KEY" if append else "PRIMARY KEY"
-    return sql.create_table(table, columns, clause, key, key, properties)
-
-
-def _type(metadata: Metadata, target: Target, column: Column) -> str:
-    return ddl_type(column, key=column.name in target.key, version=metadata.version())
 
 
 def _key(target: Target) -> Iterator[Column]:

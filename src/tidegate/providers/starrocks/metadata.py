@@ -16,7 +16,8 @@ from typing import Any, Literal
 from tidegate.changes.schema import TableName
 from tidegate.errors import ConfigError, PermanentError, SchemaError, TidegateError, Unavailable
 from tidegate.providers.starrocks import sql
-from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable, Model
+from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
+from tidegate.providers.starrocks.created import Created, parse_create, refers
 from tidegate.providers.starrocks.privileges import Privileges
 from tidegate.providers.starrocks.session import Denied, Session
 
@@ -25,24 +26,6 @@ log = logging.getLogger(__name__)
 ALTER_SECONDS = 3600.0
 """For how long an ALTER, ours or another's, is waited for. A change that rewrites rows waits for the loads that were under way."""
 
-_MODELS: Mapping[str, Model] = {
-    "PRIMARY_KEYS": "PRIMARY_KEYS",
-    "PRI_KEYS": "PRIMARY_KEYS",
-    "UNIQUE_KEYS": "UNIQUE_KEYS",
-    "UNQ_KEYS": "UNIQUE_KEYS",
-    "DUP_KEYS": "DUP_KEYS",
-    "AGG_KEYS": "AGG_KEYS",
-}
-"""``TABLE_MODEL`` as servers say it (fe KeysType.java) and as their documentation has it."""
-_CLAUSES: Mapping[str, Model] = {
-    "PRIMARY": "PRIMARY_KEYS",
-    "UNIQUE": "UNIQUE_KEYS",
-    "DUPLICATE": "DUP_KEYS",
-    "AGGREGATE": "AGG_KEYS",
-}
-_KEY_CLAUSE = re.compile(
-    r"^\s*\)?\s*(?:ENGINE\s*=\s*\w+\s*)?(PRIMARY|UNIQUE|DUPLICATE|AGGREGATE)\s+KEY\s*\((.*?)\)\s*$", re.M | re.I
-)
 _BUSY = ("is not normal", "schema change operation is in progress", "do not allow doing alter")
 _ENDED = {"FINISHED", "CANCELLED"}
 
@@ -92,26 +75,13 @@ class Metadata:
         columns = self.session.dicts(_COLUMNS, (table.schema, table.name), table=table)
         if not columns:
             return None
-        model, key = self._model(table)
-        aggregations = self._aggregations(table) if model == "AGG_KEYS" else {}
-        if not key:
-            # Of duplicate and aggregate tables the catalog names no key but marks its columns, which stand in front and in order.
-            key = tuple(str(row["column_name"]) for row in columns if row.get("column_key"))
-        found = tuple(_column(row, key, aggregations) for row in columns)
-        return CatalogTable(table, model, found, key, "SCHEMA_CHANGE" if self.alter_under_way(table) else "NORMAL")
-
-    def _model(self, table: TableName) -> tuple[Model, tuple[str, ...]]:
-        try:
-            rows = self.session.dicts(_CONFIG, (table.schema, table.name), table=table)
-        except (SchemaError, Denied):  # StarRocks before 3.0 may not have the table
-            rows = []
-        for row in rows:
-            model = _MODELS.get(str(row.get("table_model") or "").upper())
-            if model is not None:
-                self._ids[table] = int(row["table_id"]) if row.get("table_id") else None
-                return model, parse_key(str(row.get("primary_key") or ""))
-        created = self.session.rows(f"SHOW CREATE TABLE {sql.table(table)}", table=table)
-        return parse_create(str(created[0][1]) if created else "", self.name, table)
+        shown = self.session.rows(f"SHOW CREATE TABLE {sql.table(table)}", table=table)
+        created = parse_create(str(shown[0][1]) if shown else "", self.name, table)
+        aggregations = self._aggregations(table) if created.model == "AGG_KEYS" else {}
+        names = [str(row["column_name"]) for row in columns]
+        found = tuple(_column(row, created, aggregations, names) for row in columns)
+        state = "SCHEMA_CHANGE" if self.alter_under_way(table) else "NORMAL"
+        return CatalogTable(table, created.model, found, created.key, state)
 
     def _aggregations(self, table: TableName) -> dict[str, str]:
         """SHOW FULL COLUMNS has the aggregation in Extra; information_schema.columns has it nowhere."""
@@ -277,12 +247,14 @@ class Metadata:
             return None
 
     def privileges(self) -> Privileges:
-        """What the account was granted by name, and whether it has roles."""
-        try:
-            rows = self.session.dicts("SHOW GRANTS")
-        except Denied:
-            rows = []
-        return Privileges.of([str(row["grants"]) for row in rows if row.get("grants")])
+        """What the account was granted by name or as everybody is, and whether it has other roles."""
+        rows: list[dict[str, Any]] = []
+        for question in ("SHOW GRANTS", "SHOW GRANTS FOR ROLE public"):
+            try:
+                rows += self.session.dicts(question)
+            except PermanentError as error:  # StarRocks before 3.0 has no such role
+                log.debug("%s: %s", question, error)
+        return Privileges.of([str(row["grants"]) for row in rows if row.get("grants") and _own_catalog(row)])
 
     def may_select(self, table: TableName) -> bool:
         """By trying: a query of no rows."""
@@ -313,6 +285,11 @@ class Metadata:
         return True
 
 
+def _own_catalog(grant: Mapping[str, Any]) -> bool:
+    """External catalogs have databases and tables of the same names. NULL for a role (documentation of SHOW GRANTS)."""
+    return str(grant.get("catalog") or "default").lower() in ("default", "default_catalog", "null")
+
+
 def _sleep(pause: float) -> float:
     """Between two looks at a job; gives the next pause."""
     time.sleep(pause)
@@ -328,19 +305,19 @@ def _busy(error: TidegateError) -> bool:
     return any(words in lower for words in _BUSY)
 
 
-def _column(row: Mapping[str, Any], key: Sequence[str], aggregations: Mapping[str, str]) -> CatalogColumn:
-    name = str(row["column_name"])
-    default = row.get("column_default")
-    if default is None and "auto_increment" in str(row.get("extra") or "").lower():
-        default = "AUTO_INCREMENT"
+def _column(row: Mapping[str, Any], created: Created, aggregations: Mapping[str, str], names: Sequence[str]) -> CatalogColumn:
+    name, default = str(row["column_name"]), row.get("column_default")
+    expression = created.generated.get(name)
     return CatalogColumn(
         name=name,
         type=normal_type(str(row["column_type"])),
         nullable=str(row.get("is_nullable")).upper() != "NO",
         default=None if default is None else str(default),
-        key=name in key,
+        key=name in created.key,
         aggregation=aggregations.get(name.lower()),
-        generated=bool(row.get("generation_expression")),
+        numbered=name in created.numbered,
+        generated=expression is not None,
+        refers=() if expression is None else refers(expression, names),
     )
 
 
@@ -371,19 +348,3 @@ def parse_version(text: str) -> tuple[int, ...]:
     """``3.3.5-6d81f75`` as ``(3, 3, 5)``; a build from a branch (``main-…``) counts as newer than all."""
     digits = re.match(r"\d+(?:\.\d+)*", text.strip())
     return tuple(int(part) for part in digits.group().split(".")) if digits else (99,)
-
-
-def parse_key(text: str) -> tuple[str, ...]:
-    """The columns of a key clause: ``\\`a\\`, \\`b\\``` or ``a, b``."""
-    quoted = re.findall(r"`((?:[^`]|``)+)`", text)
-    if quoted:
-        return tuple(item.replace("``", "`") for item in quoted)
-    return tuple(item.strip() for item in text.split(",") if item.strip())
-
-
-def parse_create(text: str, connection: str, table: TableName) -> tuple[Model, tuple[str, ...]]:
-    """Model and key from SHOW CREATE TABLE, for servers without tables_config. SchemaError for a view or an external table."""
-    match = _KEY_CLAUSE.search(text)
-    if match is None:
-        raise SchemaError("is no table that rows can be loaded into: it has no key clause", connection=connection, table=table)
-    return _CLAUSES[match.group(1).upper()], parse_key(match.group(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,8 +43,15 @@ class Prepared(Statements):
         self._backoff = backoff
         self.spans_tables = spans_tables
 
+    def id(self) -> str:
+        # It says which kind of transaction its labels are of: the next run may begin others, and has to end these.
+        return ("m" if self.spans_tables else "") + uuid.uuid4().hex
+
     def label(self, id: str, number: int) -> str:
         return f"{self._values['label_prefix']}-{id}-{number}"
+
+    def spans(self, label: str) -> bool:
+        return label.rsplit("-", 2)[1].startswith("m")
 
     def encode(self, target: Target, batch: ChangeBatch, copy: Copy | None) -> Iterable[Payload]:
         return self._encoder.encode(target, batch, PIECE_BYTES)
@@ -51,14 +59,15 @@ class Prepared(Statements):
     def begin(self, label: str, table: TableName) -> None:
         table = self._metadata.full(table)
         self._backoff.wait(table)
-        name = None if self.spans_tables else table.name
+        multi = self.spans(label)
+        name = None if multi else table.name
         # It lives as long as its window is read, and waits while other tables' rows are brought. One that a dead run leaves open is
         # rolled back by the next run, so a long time costs nothing.
         seconds = str(max(self._values["load_timeout"], WINDOW_SECONDS))
         idle = {"timeout": seconds, "idle_transaction_timeout": seconds}
         for attempt in range(_BEGINS):
             try:
-                self._streamload.begin(label, table.schema, name, multi=self.spans_tables, headers=idle)
+                self._streamload.begin(label, table.schema, name, multi=multi, headers=idle)
                 return
             except Unavailable:
                 if attempt == _BEGINS - 1:
@@ -68,24 +77,24 @@ class Prepared(Statements):
         assert isinstance(payload, StepPayload)
         assert payload.step.ask is None
         table = self._metadata.full(target.table)
-        reply = self._streamload.send(label, table, payload.settings, payload.body, multi=self.spans_tables)
+        reply = self._streamload.send(label, table, payload.settings, payload.body, multi=self.spans(label))
         return result_of(payload, reply)
 
     def prepare(self, label: str, tables: Sequence[TableName]) -> None:
         # One over several tables knows no such step: if it is lost before its commit, the decision is taken back.
-        if not self.spans_tables:
+        if not self.spans(label):
             table = self._metadata.full(tables[0])
             self._streamload.prepare(label, table.schema, table.name)
 
     def commit(self, label: str, tables: Sequence[TableName]) -> None:
-        database, table = self._where(tables)
-        self._streamload.commit(label, database, table, multi=self.spans_tables)
+        database, table = self._where(label, tables)
+        self._streamload.commit(label, database, table, multi=self.spans(label))
         for name in tables:
             self.unseen(name, label)
 
     def rollback(self, label: str, tables: Sequence[TableName]) -> None:
-        database, table = self._where(tables)
-        self._streamload.rollback(label, database, table, multi=self.spans_tables)
+        database, table = self._where(label, tables)
+        self._streamload.rollback(label, database, table, multi=self.spans(label))
 
     def outcome(self, label: str, table: TableName) -> Standing:
         standing = _STANDING[self._streamload.state(self._metadata.full(table).schema, label)]
@@ -96,6 +105,6 @@ class Prepared(Statements):
     def holds(self, table: TableName, proof: Mapping[str, Any]) -> bool:
         return self._encoder.holds(table, proof)
 
-    def _where(self, tables: Sequence[TableName]) -> tuple[str, str | None]:
+    def _where(self, label: str, tables: Sequence[TableName]) -> tuple[str, str | None]:
         table = self._metadata.full(tables[0])
-        return table.schema, None if self.spans_tables else table.name
+        return table.schema, None if self.spans(label) else table.name

@@ -1,7 +1,7 @@
 """What SHOW GRANTS says, as far as it can be read.
 
-StarRocks 3 lists grants by name and the names of roles, not what the roles hold (its documentation of SHOW GRANTS); StarRocks 2.5
-has other columns altogether. So a privilege is granted, or not known to be.
+StarRocks 3 lists grants by name and the names of roles, not what the roles hold (its documentation of SHOW GRANTS); of these only
+``public`` is asked, which everybody has. StarRocks 2.5 has other columns altogether. So a privilege is granted, or not known to be.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Privileges:
 
     @property
     def complete(self) -> bool:
-        """Whether the grants by name are all that the account has: some could be read, and it has no role but ``public``."""
+        """Whether these are all that the account has: some could be read, and it has no role but ``public``."""
         return bool(self.tables or self.databases) and not [role for role in self.roles if role.lower() != "public"]
 
 

@@ -9,8 +9,9 @@ from tidegate.changes.schema import TableName
 from tidegate.errors import SchemaError
 from tidegate.providers.starrocks import sql
 from tidegate.providers.starrocks.grants import Grants
-from tidegate.providers.starrocks.inspection import create_statement, inspect
+from tidegate.providers.starrocks.inspection import inspect
 from tidegate.providers.starrocks.metadata import Metadata
+from tidegate.providers.starrocks.newtable import create_statement
 from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Preparation
 

@@ -29,6 +29,7 @@ from tidegate.providers.starrocks.reader import read_table
 from tidegate.providers.starrocks.session import Session
 from tidegate.providers.starrocks.shadow import ShadowTarget, inspect_shadow, shadow_target
 from tidegate.providers.starrocks.streamload import StreamLoad
+from tidegate.providers.starrocks.texts import is_zone
 from tidegate.providers.starrocks.trial import trial
 from tidegate.providers.starrocks.types import canonical
 from tidegate.sync.held import Quarantine
@@ -89,6 +90,9 @@ class StarrocksSink:
         connection_properties(values)
         if not re.fullmatch(r"[-_A-Za-z0-9]{1,32}", values["label_prefix"]):
             raise ConfigError("is not 1 to 32 of the letters A to Z, digits, - and _", connection=name, setting="label_prefix")
+        if not is_zone(values["time_zone"]):
+            what = f"{values['time_zone']} is no zone: UTC, Europe/Berlin or +08:00"
+            raise ConfigError(what, connection=name, setting="time_zone")
         self._http = Http(values, name)
         self._streamload = StreamLoad(self._http, values, name)
         self._session = Session(values, name)
@@ -218,7 +222,7 @@ class StarrocksSink:
             return TwoPhaseLoad(self._prepared, targets, self._name, ledger, lease)
         prefix = self._values["label_prefix"]
         load = WriteAheadLoad(ledger, self._alone, lease, targets, window or Window({}, None), self._name, intent, prefix=prefix)
-        if all(target.options.on_error == "fail" for target in targets):
+        if intent is None and all(target.options.on_error == "fail" for target in targets):
             return load
         sync = lease.sync if lease is not None else ""
         return GuardedLoad(load, lambda target, announced: self._quarantine(sync, target, announced))

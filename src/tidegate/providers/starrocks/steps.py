@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tidegate.changes.batch import FILE, KIND, OFFSET, PRESENT, ROW, ChangeBatch, RowKind
 from tidegate.changes.fold import fold, key_codes
+from tidegate.changes.schema import TableSchema
 from tidegate.errors import EventRefused
 from tidegate.providers.starrocks.catalog import CatalogColumn, CatalogTable
 from tidegate.providers.starrocks.texts import base
@@ -111,9 +112,9 @@ class _Merge:
         whole = [group for group in groups if not self._is_partial(group)]
         deleted = self._without(removes, whole)
         if whole:
-            rows = (
-                pa.concat_tables([self._as_rows(deleted), *whole]).combine_chunks() if deleted.num_rows else pa.concat_tables(whole)
-            )
+            rows = pa.concat_tables(whole)
+            if deleted.num_rows:
+                rows = pa.concat_tables([deletes(deleted, self.table, self.batch.schema).rows, rows]).combine_chunks()
             ops = np.zeros(rows.num_rows, np.uint8)
             ops[: deleted.num_rows] = 1
             yield StepRows(rows, ops)
@@ -165,25 +166,7 @@ class _Merge:
 
     def _deletes(self, keys: pa.Table) -> Iterator[StepRows]:
         if keys.num_rows:
-            yield StepRows(self._as_rows(keys), np.ones(keys.num_rows, np.uint8))
-
-    def _as_rows(self, keys: pa.Table) -> pa.Table:
-        """Keys as whole rows of the batch's columns: StarRocks checks a row that is to be deleted like any other."""
-        arrays = []
-        for column in self.batch.schema.columns:
-            if column.name in self.key:
-                arrays.append(keys.column(column.name))
-                continue
-            there = self.table.column(column.name)
-            value = None if there is None or there.nullable else _neutral(column.type, there)
-            arrays.append(pa.chunked_array([_repeated(value, keys.num_rows, column.type)]))
-        names = list(self.batch.schema.names)
-        for there in self.more:
-            if not there.nullable and there.default is None:
-                kind = canonical(there).type
-                arrays.append(pa.chunked_array([_repeated(_neutral(kind, there), keys.num_rows, kind)]))
-                names.append(there.name)
-        return pa.table(arrays, names=names)
+            yield deletes(keys, self.table, self.batch.schema)
 
     def _is_partial(self, group: pa.Table) -> bool:
         """Whether writing the row whole would reset columns that it doesn't speak of."""
@@ -195,6 +178,25 @@ class _Merge:
             return keys
         there = pa.concat_tables([group.select(self.key) for group in groups])
         return keys.filter(pa.array(absent(keys, there, self.key, self.batch)))
+
+
+def deletes(keys: pa.Table, table: CatalogTable, schema: TableSchema) -> StepRows:
+    """Keys as whole rows, which are to be deleted: StarRocks checks them like any other."""
+    names, arrays = list(schema.names), []
+    for column in schema.columns:
+        if column.name in keys.column_names:
+            arrays.append(keys.column(column.name))
+            continue
+        there = table.column(column.name)
+        value = None if there is None or there.nullable else _neutral(column.type, there)
+        arrays.append(pa.chunked_array([_repeated(value, keys.num_rows, column.type)]))
+    own = {name.lower() for name in names}
+    for there in table.columns:
+        if there.name.lower() not in own and not there.optional:
+            kind = canonical(there).type
+            arrays.append(pa.chunked_array([_repeated(_neutral(kind, there), keys.num_rows, kind)]))
+            names.append(there.name)
+    return StepRows(pa.table(arrays, names=names), np.ones(keys.num_rows, np.uint8))
 
 
 def absent(keys: pa.Table, there: pa.Table, key: Sequence[str], batch: ChangeBatch) -> npt.NDArray[np.bool_]:

@@ -113,6 +113,15 @@ def is_utc(time_zone: str) -> bool:
     return time_zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00")
 
 
+def is_zone(time_zone: str) -> bool:
+    """Whether instants can be written in it."""
+    try:
+        local(pa.array([0], pa.timestamp("us", tz="UTC")), time_zone)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def local(instants: pa.Array, time_zone: str) -> pa.Array:
     """What the clocks of the zone show."""
     if is_utc(time_zone):

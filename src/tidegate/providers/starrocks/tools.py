@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import lzma
 import re
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,12 +25,14 @@ from tidegate.providers.starrocks.check import require
 from tidegate.providers.starrocks.column_list import as_fields, parse_columns
 from tidegate.providers.starrocks.encode import encode
 from tidegate.providers.starrocks.format import Format
-from tidegate.providers.starrocks.headers import OP, checked, load_headers
+from tidegate.providers.starrocks.headers import KNOWN, OP, checked, load_headers, misspelt
 from tidegate.providers.starrocks.http import Http
 from tidegate.providers.starrocks.metadata import Metadata
 from tidegate.providers.starrocks.reply import Reply
 from tidegate.providers.starrocks.session import Session
+from tidegate.providers.starrocks.strategy import MODELS
 from tidegate.providers.starrocks.streamload import StreamLoad
+from tidegate.sync.options import WriteOptions
 from tidegate.sync.results import WriteResult
 from tidegate.sync.rows import pieces
 
@@ -38,6 +43,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _ENDINGS: dict[str, Kind] = {"csv": "csv", "tsv": "csv", "txt": "csv", "json": "json", "jsonl": "json", "ndjson": "json"}
 _PACKED = (".gz", ".bz2", ".zst", ".xz", ".lz4")
 _BLOCK = 1024 * 1024
+_OF_FILES = ("jsonpaths", "json_root", "skip_header", "trim_space")
 _LOCAL = type(Path())  # a path of Airflow's object storage is a Path too
 
 
@@ -79,6 +85,7 @@ def stream_load(
     :param columns: Stream Load's ``columns``, as a list or as text: names in the order of the fields, and expressions. None: of
         rows their names; of text and files none, so CSV fields come in the table's order.
     :param properties: any further header of Stream Load: ``partial_update=True``, ``merge_condition="score"``, ``skip_header=1``.
+        Rows are loaded with ``strict_mode``, unless that is given: a text that is no number is refused, and not NULL.
 
     Raises RowRefused if more rows are faulty than ``max_filter_ratio`` allows, ConfigError or SchemaError for what can't be loaded
     at all, LoadUnresolved if nobody can tell whether it arrived (the same label can be sent again), Unavailable if nothing did.
@@ -90,6 +97,7 @@ def stream_load(
         raise ConfigError(f"{format!r} is not json or csv", connection=name, table=target, setting="format")
     wanted = cast("Kind | None", format and format.lower())
     given = checked(properties or {})
+    _check_headers(given, name, target, label)
     with _body(values, name, target, data, wanted, columns, given) as (body, headers):
         if body is None:
             return Loaded(WriteResult(), None)
@@ -120,6 +128,20 @@ def counts(reply: Reply) -> WriteResult:
         loads=0 if again else 1,
         seconds=reply.load_ms / 1000,
     )
+
+
+def _check_headers(given: Mapping[str, str], name: str, table: TableName, label: str | None) -> None:
+    """StarRocks passes over a header that it doesn't know, so what can only be a mistake is refused."""
+    options = {field.name for field in dataclasses.fields(WriteOptions)}.difference(KNOWN)
+    for header in given:
+        if header in options:
+            what = f"{header} is an option of syncs; a load by hand takes headers of Stream Load, such as partial_update"
+            raise ConfigError(what, connection=name, table=table, setting=header)
+    for note in misspelt(given):
+        raise ConfigError(note, connection=name, table=table, setting="properties")
+    if label is not None and given.get("enable_merge_commit", "").lower() == "true":
+        what = "loads that the server merges lose their labels, so it would not happen once"
+        raise ConfigError(what, connection=name, table=table, setting="label, enable_merge_commit")
 
 
 def _target(table: str | TableName, values: Mapping[str, Any], name: str) -> TableName:
@@ -198,8 +220,15 @@ def _local(file: Any) -> Iterator[Path]:
                 while block := source.read(_BLOCK):
                     target.write(block)
         except FileNotFoundError:
-            raise ConfigError("no such file", setting="data") from None
+            raise ConfigError(f"no file {_shown(file)}", setting="data") from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise ConfigError(f"{_shown(file)} can't be read: {error}", setting="data") from error
         yield copy
+
+
+def _shown(file: Any) -> str:
+    """Its name alone: a URL may hold a key."""
+    return str(file).rpartition("/")[2].partition("?")[0]
 
 
 @contextmanager
@@ -248,6 +277,16 @@ def _rows(
     if there is None:
         raise SchemaError("no such table", connection=name, table=table)
     _check_columns(rows.column_names, columns, there, name)
+    for header in _OF_FILES:
+        if header in given:
+            raise ConfigError(
+                f"{header} is for text and files: rows are written by tidegate", connection=name, table=table, setting=header
+            )
+    if ops is not None and there.model != "PRIMARY_KEYS":
+        if ops.any():
+            what = f"{int(ops.sum())} rows to delete, and a {MODELS[there.model]} table takes no deletes: StarRocks would add them"
+            raise SchemaError(what, connection=name, table=there.name, setting=OP)
+        ops = None
     catalog: Sequence[CatalogColumn | None] = [there.column(column) for column in rows.column_names]
     listed, checked_rows = columns, rows
     if columns is None:
@@ -256,7 +295,7 @@ def _rows(
         listed = ",".join([*(f"`{field}`" for field in rows.column_names), *fields.made])
     if ops is not None and OP not in (listed or ""):
         listed = f"{listed},{OP}"
-    headers = load_headers(values, kind, listed, array=True)
+    headers = load_headers(values, kind, listed, array=True) | {"strict_mode": "true"}
     if kind == "csv" and version >= (3, 0):
         # They came with 3.0 (StarRocks' documentation, STREAM LOAD).
         headers = {"enclose": '"', "escape": "\\"} | headers

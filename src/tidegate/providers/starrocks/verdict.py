@@ -74,6 +74,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     # The five that the vendor's SDK does not repeat (ErrorUtils.java).
     Rule("too many filtered rows", RowRefused, "", "on_error, max_filter_ratio"),
+    Rule("tape_error|failed to (parse|iterate).{0,30}json", RowRefused, "it is no JSON as its headers say", "format"),
     Rule(
         "primary key size exceed the limit",
         RowRefused,
@@ -81,6 +82,11 @@ RULES: tuple[Rule, ...] = (
         "on_error",
     ),
     Rule("only primary key table support partial update", ConfigError, "write whole rows, or into a primary key table", "columns"),
+    Rule(
+        "needs to be used for expression evaluation",
+        SchemaError,
+        "rows that leave columns out have to bring those that generated columns are computed from: have the source send whole rows",
+    ),
     Rule("access denied", PreflightError, "the user needs SELECT and INSERT on the table", "login"),
     Rule(
         "current running txns on db",
@@ -170,8 +176,8 @@ def reasons(lines: Sequence[str], most: int = 5) -> list[str]:
 _ROW = re.compile(r"\b(?:src[ _])?(?:row|line|record|data|source)\s*[:=].*", re.IGNORECASE | re.DOTALL)
 _VALUE = re.compile(r"\b(values?)\s*([:=])\s*[^,;]*", re.IGNORECASE)
 _QUOTED = re.compile(
-    r"(\b(?:column|columns|field|name|of|table|database|db|user|label|partition|format|header|function|delimiter:)\s*\(?|@)?"
-    r"('[^']*'|\"[^\"]*\")",
+    r"(\b(?:column|columns|field|name|of|table|database|db|user|label|partition|format|header|function|(?:delimiter|separator):)\s*\(?|@)?"
+    r"((?<![A-Za-z])'[^']*'|\"[^\"]*\")",
     re.IGNORECASE,
 )
 _LEADS = re.compile(r"^\s*(?:Reason|Error|\[?ERROR\]?)\s*:\s*", re.IGNORECASE)

@@ -87,7 +87,11 @@ def revoke(session: SqlSession, cursor: Cursor) -> Result:
 
 
 def show_grants(session: SqlSession, cursor: Cursor) -> Result:
-    """After SHOW GRANTS."""
+    """After SHOW GRANTS. There are no roles but root, and ``public``, to which nothing is granted."""
+    if cursor.accept("FOR", "ROLE"):
+        if read_user(cursor) != "public":
+            raise SqlError("tidegate's sandbox has no roles", 1235, "42000")
+        return table(("RoleName", "Catalog", "Grants"), [])
     name = _known(session, read_user(cursor)) if cursor.accept("FOR") else session.user
     user = session.front.users.get(name)
     assert user is not None

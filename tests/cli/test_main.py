@@ -70,6 +70,19 @@ class TestWithServers:
         assert tidegate("run") == 0
         assert totals(pg_database) == [(1, 10), (2, 20)]
 
+    def test_plan_prints_what_stands_in_the_way_beside_the_statements(
+        self, tidegate: Run, mariadb: MySqlServer, shop: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        mariadb.execute(f"ALTER TABLE {shop}.orders DROP PRIMARY KEY")
+        assert tidegate("plan", "--ddl") == 1
+        said = capsys.readouterr()
+        assert "CREATE" in said.out
+        assert "orders" in said.err
+
+    def test_resync_of_a_sync_that_never_ran_is_no_success(self, tidegate: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        assert tidegate("resync") == 1
+        assert "knows no sync shop_to_ods" in capsys.readouterr().err
+
     def test_plan_as_json(self, tidegate: Run, shop: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert tidegate("plan", "--json") == 0
         (table,) = json.loads(capsys.readouterr().out)["tables"]

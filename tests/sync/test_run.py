@@ -20,7 +20,16 @@ from tidegate.changes.batch import TableEvent, TableEventKind
 from tidegate.changes.position import BinlogPosition
 from tidegate.changes.rules import Rules
 from tidegate.changes.schema import TableName
-from tidegate.errors import EventRefused, LeaseLost, LoadUnresolved, PermanentError, PositionLost, SyncBusy, TidegateError
+from tidegate.errors import (
+    ConfigError,
+    EventRefused,
+    LeaseLost,
+    LoadUnresolved,
+    PermanentError,
+    PositionLost,
+    SyncBusy,
+    TidegateError,
+)
 from tidegate.sync.mapping import Sync, TableMapping
 from tidegate.sync.options import WriteOptions
 from tidegate.sync.plan import plan
@@ -287,6 +296,21 @@ def test_a_start_that_is_no_place_is_said_by_the_plan() -> None:
     assert "'yesterday' is no place" in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "an UPDATE or DELETE at the source stops the sync"),
+        ({"delete_mode": "ignore"}, "an UPDATE at the source stops the sync"),
+        ({"op_column": "op"}, None),
+    ],
+)
+def test_the_plan_says_that_a_log_without_op_column_takes_inserts_alone(options: dict[str, Any], said: str | None) -> None:
+    source, sink = FakeSource(SCHEMAS, _log("a"), visible=1), sink_of(LabelledSink)
+    (table,) = plan(sync_of(WriteOptions(write_mode="append", **options), ORDERS), source, sink).tables
+    assert [said in warning for warning in table.warnings if said] == [True] * (said is not None)
+    assert (said is None) == (table.warnings == ())
+
+
 def _log(*texts: str) -> list[Transaction]:
     return [[(ORDERS, Change(None, {"id": n, "region": "x", "a": text, "b": 1, "v": 1}))] for n, text in enumerate(texts)]
 
@@ -392,6 +416,21 @@ def test_options_changed_while_an_intent_of_rows_with_keys_is_open_close_it() ->
         run(sync, source, sink, owner="scheduler")
     run(sync, source, sink, owner="scheduler")
     assert sink.ledger.last("shop")[ORDERS].position == source.position(2)
+
+
+def test_a_table_that_leaves_the_sync_takes_its_open_intent_along() -> None:
+    _, source, sink = _killed_between_send_and_record(WriteOptions(batch_rows=2))
+    run(sync_of(WriteOptions(), CUSTOMERS), source, sink, owner="scheduler")
+    run(sync_of(WriteOptions(batch_rows=2), ORDERS), source, sink, owner="scheduler")
+    assert sink.tables.models[TableName("ods", "orders")].rows == source.state(ORDERS)
+
+
+def test_a_log_that_leaves_the_sync_with_an_open_intent_has_to_be_finished() -> None:
+    sync, source, sink = _killed_between_send_and_record(APPEND)
+    with pytest.raises(ConfigError, match=r"shop\.orders.*run it once more with this table"):
+        run(sync_of(APPEND, CUSTOMERS), source, sink, owner="scheduler")
+    run(sync, source, sink, owner="scheduler")
+    run(sync_of(APPEND, CUSTOMERS), source, sink, owner="scheduler")
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class WriteAheadLoad:
         """After ``error``, if it is a dead run's refusal: the table may have been put right since, so the window is read and sent
         anew, where that does no harm."""
         if self._refused_again and self._keyed:
-            raise self._outdated(str(error), None, "on_error") from error
+            raise self._outdated("rows that the target refused then may be taken now", None, "on_error") from error
 
     def finish_copy(self, target: Target) -> int | None:
         raise ConfigError("initial='replace' needs a target with transactions", table=target.table, setting="initial='merge'")

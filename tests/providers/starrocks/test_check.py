@@ -242,8 +242,9 @@ def twice(zone: str, *, key: str = "at", model: Model = "PRIMARY_KEYS") -> list[
     return refused(rows, table(*columns, key=(key,), model=model), time_zone=zone)
 
 
-def test_two_instants_that_are_written_alike_are_no_keys() -> None:
-    (refusal,) = twice("Europe/Berlin")
+@pytest.mark.parametrize("model", ["PRIMARY_KEYS", "AGG_KEYS", "UNIQUE_KEYS"])
+def test_two_instants_that_are_written_alike_are_no_keys(model: Model) -> None:
+    (refusal,) = twice("Europe/Berlin", model=model)
     assert (refusal.column, refusal.mask.tolist()) == ("at", [False] * len(ONCE) + [True] * 2)
     assert "clocks of Europe/Berlin show twice" in refusal.why
 

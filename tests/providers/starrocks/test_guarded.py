@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +24,12 @@ from tests.providers.starrocks.conftest import (
     rows,
     schema_of,
 )
-from tidegate.changes.batch import ChangeBatch
-from tidegate.errors import ConflictError, RowRefused, TidegateError
+from tidegate.changes.batch import ChangeBatch, RowKind
+from tidegate.errors import ConflictError, PermanentError, RowRefused, TidegateError, TransientError
+from tidegate.providers.starrocks import quarantine as shelf
 from tidegate.providers.starrocks.quarantine import StarrocksShelf
+from tidegate.sync import quarantine
+from tidegate.sync.mapping import Target
 from tidegate.sync.protocols import Window
 from tidegate.sync.results import WriteResult
 
@@ -258,6 +262,95 @@ def test_what_a_dead_run_held_back_or_settled_changes_nothing_for_the_next(
     else:
         assert names(strict) == [(3, "ok"), (5, "ok"), (7, "new"), (8, "ok")]
         assert found == [('[["7"], ["8"]]', 1), ('[["7"]]', 1), ('[["7"]]', 1), ('[["9"]]', 0), ('[["9"]]', 0)]
+
+
+# Put right between the runs
+
+
+def again(box: Box, target: Target, *batches: ChangeBatch) -> None:
+    """The next run, which goes on with what is open; after an error that may pass it is tried once more."""
+    box.reopen(sink_version=box.sink._values["sink_version"])
+    for last in (False, True):
+        lease = box.sink.ledger.acquire("s", "me", 60)
+        intents = box.sink.ledger.intents(lease)
+        try:
+            load = box.sink.begin([target], lease, Window({SCHEMA.table: at(4)}, at(10)), intents[0] if intents else None)
+            for batch in batches:
+                load.write(target, batch)
+            load.commit([entry(10)])
+            return
+        except TransientError:
+            assert not last
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("then", ["quarantine", "fail"])
+def test_rows_that_stopped_a_run_are_taken_once_the_table_takes_them(
+    strict: Box, monkeypatch: pytest.MonkeyPatch, mode: Any, then: Any
+) -> None:
+    """More were refused than one would look at one by one."""
+    monkeypatch.setattr(quarantine, "MOST_REFUSED", 1)
+    strict.reopen(sink_version="V1")
+    name = "t" if mode == "upsert" else "log"
+    strict.table("id BIGINT, name VARCHAR(3), n TINYINT NOT NULL", "DUPLICATE KEY(id) DISTRIBUTED BY HASH(id)", "log")
+    target = strict.target(SCHEMA, name, on_error="quarantine", write_mode=mode, properties=CHECKED)
+    batch = inserts(people((1, "a"), (200, "b"), (3, "c"), (201, "d"), (202, "e"), (4, "f")), "id")
+    lease = strict.sink.ledger.acquire("s", "me", 60)
+    with pytest.raises(RowRefused):
+        strict.begin(target, lease=lease).write(target, batch)
+    strict.execute(f"ALTER TABLE {name} MODIFY COLUMN n INT NOT NULL")
+    again(strict, strict.target(SCHEMA, name, on_error=then, write_mode=mode, properties=CHECKED), batch)
+    assert [id for (id,) in strict.query(f"SELECT id FROM {name} ORDER BY id")] == [1, 3, 4, 200, 201, 202]
+
+
+def test_halves_are_told_from_the_whole_that_was_refused_when_no_label_is_known_any_more(strict: Box) -> None:
+    """The last event of both is the same."""
+    events = "tidegate_file VARCHAR(512), tidegate_offset BIGINT, tidegate_row INT"
+    strict.table(f"id BIGINT, name VARCHAR(3), n TINYINT NOT NULL, {events}", "DUPLICATE KEY(id) DISTRIBUTED BY HASH(id)", "log")
+    header = {"columns": "id,name,tidegate_file,tidegate_offset,tidegate_row,n=id"}
+    target = strict.target(SCHEMA, "log", on_error="quarantine", write_mode="append", properties=header)
+    some = people((1, "a"), (200, "b"), (3, "c"), (4, "d"))
+    where = {"file": pa.array(["b.1"] * 4), "offset": pa.array([10, 20, 30, 40]), "row": pa.array([0] * 4)}
+    batch = ChangeBatch.of(SCHEMA, some, RowKind.INSERT, **where)
+    lease = strict.sink.ledger.acquire("s", "me", 60)
+    load = strict.begin(target, lease=lease)
+    load.write(target, batch)
+    strict.server.control("POST", "/clock", forward=5 * 86_400)
+    again(strict, target, batch)
+    assert [id for (id,) in strict.query("SELECT id FROM log ORDER BY id")] == [1, 3, 4]
+    assert [line[2] for line in quarantined(strict)] == ['[["200"]]']
+
+
+def test_a_column_that_the_table_gains_does_not_stop_a_log(strict: Box) -> None:
+    strict.reopen(sink_version="V1")
+    strict.table("id BIGINT, name VARCHAR(3)", "DUPLICATE KEY(id) DISTRIBUTED BY HASH(id)", "log")
+    target = strict.target(SCHEMA, "log", write_mode="append")
+    batch = inserts(people((1, "a"), (2, "b")), "id")
+    lease = strict.sink.ledger.acquire("s", "me", 60)
+    strict.begin(target, lease=lease).write(target, batch)
+    strict.execute("ALTER TABLE log ADD COLUMN more INT")
+    again(strict, target, batch, inserts(people((3, "c")), "id"))
+    assert strict.query("SELECT id, name FROM log ORDER BY id") == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_an_intent_of_strict_is_not_begun_anew(strict: Box) -> None:
+    target = strict.target(SCHEMA, conflict_mode="strict")
+    lease = strict.sink.ledger.acquire("s", "me", 60)
+    strict.begin(target, lease=lease).write(target, inserts(people((1, "a")), "id"))
+    other = strict.target(SCHEMA, conflict_mode="strict", ignore_nulls=True)
+    strict.reopen()
+    lease = strict.sink.ledger.acquire("s", "me", 60)
+    with pytest.raises(PermanentError, match="written under other options"):
+        strict.begin(other, lease=lease, intent=strict.sink.ledger.intents(lease)[0])
+
+
+def test_what_is_too_long_for_one_entry_is_kept_in_several(strict: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "_LONGEST", 150)
+    write(strict, inserts(people((1, "toolong"), (2, "toolong"), (3, "toolong")), "id"), on_error="quarantine")
+    waiting = changes(people((1, None), (2, None), (3, None)), "+U +U +U", "id", present={"name": pa.array([False] * 3)})
+    assert write(strict, waiting, on_error="quarantine").quarantined == 3
+    keys = sorted(key for line in quarantined(strict) for (key,) in json.loads(line[2]))
+    assert keys == ["1", "1", "2", "2", "3", "3"]
 
 
 # What was asked of the table is not asked again once later rows are in

@@ -17,6 +17,7 @@ import pytest
 from tests.providers.starrocks.scripted import Conversation, Scripted, values
 from tidegate.errors import ConfigError, LoadUnresolved, PermanentError, PreflightError, TidegateError, Unavailable
 from tidegate.providers.starrocks.body import SLICE, Body, Payload
+from tidegate.providers.starrocks.connection import SYSTEM
 from tidegate.providers.starrocks.http import Http, patience
 
 PATH = "/api/shop/orders/_stream_load"
@@ -317,6 +318,13 @@ def test_a_socket_waits_as_long_as_the_load_may_take_unless_told_otherwise() -> 
 def test_a_server_that_does_not_speak_http_is_unavailable() -> None:
     with Scripted(lambda conversation: conversation.raw(b"J\x00\x00\x00\n8.0.33\n")) as other, pytest.raises(Unavailable):
         http(other).put(PATH, EXPECT, b"rows")
+
+
+def test_the_field_that_was_filled_in_is_the_one_that_is_named() -> None:
+    with pytest.raises(Unavailable, match=r"\[http_port\]"):
+        Http(SYSTEM.values({"host": "127.0.0.1", "http_port": 1, "login": "root"}, "sr"), "sr").put(PATH, EXPECT, b"rows")
+    with pytest.raises(Unavailable, match=r"\[load_url\]"):
+        Http(values("127.0.0.1:1"), "sr").put(PATH, EXPECT, b"rows")
 
 
 def test_a_proxy_that_follows_the_redirect_itself_gets_the_whole_body() -> None:

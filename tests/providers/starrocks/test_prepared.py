@@ -111,6 +111,24 @@ def test_a_decision_over_all_tables_is_committed_by_the_next_run_or_taken_back(m
         assert both(multi) == (2, 2)
 
 
+@pytest.mark.parametrize("decided", [True, False])
+@pytest.mark.parametrize(("was", "now"), [("off", "auto"), ("auto", "off")])
+def test_transactions_of_the_other_kind_are_ended_as_what_they_are(multi: Box, was: str, now: str, decided: bool) -> None:
+    """Or of a server that has become a 4.0 meanwhile."""
+    multi.reopen(multi_table=was)
+    targets = two(multi)
+    lease = multi.sink.ledger.acquire("s", "me", 60)
+    load = window(multi, targets, lease)
+    kill(multi.sink, "commit" if decided else "prepare" if was == "off" else "commit")
+    if decided or was == "off":
+        with pytest.raises(Killed):
+            load.commit(ENTRIES)
+    multi.reopen(multi_table=now)
+    lease = multi.sink.ledger.acquire("s", "me", 60)
+    assert both(multi) == ((2, 2) if decided else (0, 0))
+    assert set(multi.states().values()) == ({"VISIBLE"} if decided else {"ABORTED"})
+
+
 def test_a_transaction_that_the_server_gave_up_takes_the_decision_back(box: Box) -> None:
     targets = two(box)
     box.write(targets[0], inserts(people((9, "x")), "id"), lease=(lease := box.sink.ledger.acquire("s", "me", 60)))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,26 @@ def main() -> int:
         _migrate(environment)
         if arguments.serve:
             print("Airflow's page comes up on http://localhost:8080 (Ctrl-C ends it).", flush=True)
-            return subprocess.run([_bin("airflow"), "standalone"], env=environment).returncode
+            return _serve(environment)
         print(f"Running the DAG {target.dag_id} for {TICKS} ticks of its five-minute schedule ...", flush=True)
         results = _run_ticks(target, environment)
         equal = report(results, target, values, DATA / "expected")
     print(f"\n{time.monotonic() - began:.0f} s. Log: {LOG}")
     return 0 if equal else 1
+
+
+def _serve(environment: Mapping[str, str]) -> int:
+    """Until Airflow ends, or this process is told to: then with all that Airflow started."""
+    airflow = subprocess.Popen([_bin("airflow"), "standalone"], env=environment, start_new_session=True)
+    try:
+        return airflow.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for sign, patience in ((signal.SIGINT, 30), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(airflow.pid, sign)
+                airflow.wait(patience)
 
 
 def _bin(name: str) -> str:

@@ -41,7 +41,7 @@ def test_the_test_button_asks_both_ports_and_for_select_and_insert(
     good, text = hook.test_connection()
     assert good, text
     assert "with transactions" in text
-    assert f"SELECT and INSERT on 1 of 1 tables of {database}" in text
+    assert f"SELECT and INSERT on 1 of 1 table of {database}" in text
 
 
 def test_a_right_that_is_lacking_is_named_with_its_table(

@@ -209,9 +209,9 @@ def test_what_arrived_before_a_connection_broke_stays_in_the_transaction(client:
 
     client.step("begin", "a")
     with line(client.box.be_host, client.box.be_port) as to:
-        to.head(
-            "PUT", "/api/transaction/load", {"label": "a", "db": "d", "table": "t", "column_separator": ",", "Content-Length": "8"}
-        )
+        fixed = {"label": "a", "db": "d", "table": "t", "column_separator": ",", "Expect": "100-continue"}
+        to.head("PUT", "/api/transaction/load", {**fixed, "Content-Length": "8"})
+        assert to.answer().status == 100, "it has begun before the next load does"
         to.send(b"1,a\n")
     wait_until(lambda: client.step("load", "a", b"2,b\n")["Status"] == "OK", "the end of the broken load")
     client.step("commit", "a")
@@ -224,7 +224,8 @@ def test_half_a_document_stays_in_the_buffer_and_the_next_body_is_appended(clien
     fixed = {"label": "a", "db": "d", "table": "t", "format": "json", "strip_outer_array": "true"}
     client.step("begin", "a")
     with line(client.box.be_host, client.box.be_port) as to:
-        to.head("PUT", "/api/transaction/load", {**fixed, "Content-Length": "1000"})
+        to.head("PUT", "/api/transaction/load", {**fixed, "Expect": "100-continue", "Content-Length": "1000"})
+        assert to.answer().status == 100
         to.send(b'[{"id": 1, "v": "a"}, {"id": 2,')
 
     def next_body() -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import Any
 from tidegate.errors import ConfigError, LoadUnresolved, PreflightError, TidegateError, Unavailable
 from tidegate.providers.starrocks.addresses import Address, BackendMap, Rota, frontends
 from tidegate.providers.starrocks.body import Body, Payload
-from tidegate.providers.starrocks.continue_ import Answer, Limits, Lost, NotSent, exchange
+from tidegate.providers.starrocks.continue_ import Answer, Limits, Lost, NotSent, exchange, told
 from tidegate.providers.starrocks.redirect import REDIRECTS, Hop, follow, locate
 from tidegate.providers.starrocks.verdict import masked, parsed
 
@@ -74,6 +75,31 @@ class Http:
         if brief:
             limits = replace(limits, socket=limits.headers)
         return self._ask(method, path, headers or {}, None, limits, once)
+
+    def reach(self, path: str) -> Address:
+        """The backend that a frontend sends a load on this path to, which takes a connection; nothing is sent to it.
+
+        Unavailable if it takes none, or no frontend answers. PreflightError: HTTP 401 or 403.
+        """
+        headers = {"Authorization": self._authorization, "Expect": "100-continue"}
+        limits = replace(self._limits, socket=self._limits.headers)
+        failures: list[str] = []
+        for frontend in self._rota.order():
+            try:
+                answer = exchange(frontend, "PUT", path, headers, None, limits, self._context)
+            except (NotSent, Lost) as error:
+                failures.append(str(error))
+                continue
+            if answer.status not in REDIRECTS or not answer.location:
+                return self._judged(answer, None).address  # a proxy that goes on by itself
+            hop = follow(answer.location, frontend, self._backends, self.name)
+            try:
+                socket.create_connection((hop.address.host, hop.address.port), self._limits.connect).close()
+            except OSError as error:
+                what = f"loads go to the backend {hop.address}, which can't be reached from here: {told(error)}"
+                raise Unavailable(what, connection=self.name, setting="be_addresses") from error
+            return hop.address
+        raise Unavailable("; ".join(failures), connection=self.name, setting=self._frontend_setting)
 
     def fetch(self, url: str) -> bytes:
         """What is at a URL that a server named (the ErrorURL), at most 4 MB of it, through the map of backends.

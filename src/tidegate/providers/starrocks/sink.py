@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from tidegate.changes.schema import Column, TableName, TableSchema
-from tidegate.errors import ConfigError, SchemaError
+from tidegate.errors import ConfigError, SchemaError, TidegateError
 from tidegate.providers.starrocks import health, sql
 from tidegate.providers.starrocks.alone import Alone
 from tidegate.providers.starrocks.backoff import Backoff
@@ -166,7 +166,8 @@ class StarrocksSink:
         no_copy = ""
         if target.options.write_mode == "append" and not self._together([target]):
             no_copy = "a copy of rows that can't be merged by key takes one transaction, and these loads each stand alone"
-        return replace(found, problems=tuple(problems), strategy=f"{found.strategy}; {self._way(target)}", no_copy=no_copy)
+        strategy = "; ".join(filter(None, (found.strategy, self._way(target))))
+        return replace(found, problems=tuple(problems), strategy=strategy, no_copy=no_copy)
 
     def _interface(self, target: Target) -> Iterator[ConfigError]:
         def problem(what: str, setting: str) -> ConfigError:
@@ -257,8 +258,15 @@ class StarrocksSink:
         return read_table(self.metadata, table, columns)
 
     def health(self, targets: Sequence[TableName], interval: float | None) -> Sequence[str]:
-        """Settings of the server that don't fit the schedule: :mod:`tidegate.providers.starrocks.health`."""
-        return tuple(health.findings(self.metadata, targets, interval=interval))
+        """Settings of the server that don't fit the schedule (:mod:`tidegate.providers.starrocks.health`), and a backend that can't
+        be reached."""
+        found = list(health.findings(self.metadata, targets, interval=interval))
+        if there := [table for table in targets if self.metadata.table(table) is not None]:
+            try:
+                self._streamload.reach(self.metadata.full(there[0]))
+            except TidegateError as error:
+                found.append(str(error))
+        return tuple(found)
 
     def check(self) -> str:
         """What the Test button tries besides: :func:`tidegate.providers.starrocks.trial.trial`."""

@@ -26,10 +26,8 @@ class StreamLoad(Transactions):
         Unavailable: it is not there, send it again under the same label. LoadUnresolved: what became of it is not known yet, ask
         with the same label again. RowRefused, SchemaError, ConfigError, PreflightError: it is not there and won't be.
         """
-        database = self.database(table)
-        path = f"/api/{quote(database, safe='')}/{quote(table.name, safe='')}/_stream_load"
         try:
-            answer = self.http.put(path, self.headers(headers, label=label, timeout=self.timeout), body)
+            answer = self.http.put(self._path(table), self.headers(headers, label=label, timeout=self.timeout), body)
         except LoadUnresolved as lost:
             return self._by_state(label, table, lost)
         reply = parsed(answer.body)
@@ -44,6 +42,13 @@ class StreamLoad(Transactions):
             raise self.error(reply, label, table)
         # Also after «Fail»: the backend says it when its commit at the frontend times out, and the frontend may have committed.
         return self._by_state(label, table, reply)
+
+    def reach(self, table: TableName) -> str:
+        """The backend that a load into the table would go to: :meth:`tidegate.providers.starrocks.http.Http.reach`."""
+        return str(self.http.reach(self._path(table)))
+
+    def _path(self, table: TableName) -> str:
+        return f"/api/{quote(self.database(table), safe='')}/{quote(table.name, safe='')}/_stream_load"
 
     def _by_state(self, label: str, table: TableName, known: Reply | TransientError) -> Reply:
         state = self.settled(self.database(table), label)

@@ -345,7 +345,7 @@ def test_an_intent_of_strict_is_not_begun_anew(strict: Box) -> None:
 
 
 def test_what_is_too_long_for_one_entry_is_kept_in_several(strict: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "_LONGEST", 150)
+    monkeypatch.setattr(shelf, "_LONGEST", 100)
     write(strict, inserts(people((1, "toolong"), (2, "toolong"), (3, "toolong")), "id"), on_error="quarantine")
     waiting = changes(people((1, None), (2, None), (3, None)), "+U +U +U", "id", present={"name": pa.array([False] * 3)})
     assert write(strict, waiting, on_error="quarantine").quarantined == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -248,3 +250,15 @@ def test_the_ledger_can_live_in_another_database_and_under_another_prefix(box: B
             assert all(label.startswith("night-log-") for label in labels)
     finally:
         box.execute(f"DROP DATABASE {name} FORCE")
+
+
+def test_a_table_is_handed_over_as_the_page_on_recovery_says(box: Box, ledger: WriteAheadLedger) -> None:
+    ledger.claim(ledger.acquire("old_name", "me", 60), [TARGET])
+    page = (Path(__file__).parents[3] / "docs" / "recovery.md").read_text()
+    (statement,) = re.findall(r"`(UPDATE tidegate_ledger .*)`", page)
+    box.execute(statement.replace("ods.orders", f"{box.server.database}.t"))
+    box.reopen()
+    assert box.sink.ledger.owners([TARGET]) == {TARGET: "new_name"}
+    box.sink.ledger.claim(box.sink.ledger.acquire("new_name", "me", 60), [TARGET])
+    with pytest.raises(ConfigError, match="belongs to the sync new_name"):
+        box.sink.ledger.claim(box.sink.ledger.acquire("old_name", "me", 60), [TARGET])

@@ -144,8 +144,7 @@ def _twice(rows: pa.Table, table: CatalogTable, time_zone: str) -> Iterator[Refu
 
 
 def _unwrappable(values: pa.Array, name: str, format: Format) -> Iterator[Refusal]:
-    odd = misread(values, format.kind)
-    if odd.any() and marks(pc.greater(pc.binary_length(values), LONGEST_WRAPPED)).any():
+    if marks(pc.greater(pc.binary_length(values), LONGEST_WRAPPED)).any() and (odd := misread(values, format.kind)).any():
         why = f"a JSON null or scalar that goes through a VARCHAR, in one load with a text of over {LONGEST_WRAPPED} bytes"
         yield Refusal(odd, name, why)
 

@@ -137,8 +137,8 @@ def _check_headers(given: Mapping[str, str], name: str, table: TableName, label:
         if header in options:
             what = f"{header} is an option of syncs; a load by hand takes headers of Stream Load, such as partial_update"
             raise ConfigError(what, connection=name, table=table, setting=header)
-    for note in misspelt(given):
-        raise ConfigError(note, connection=name, table=table, setting="properties")
+    if notes := misspelt(given):
+        raise ConfigError("; ".join(notes), connection=name, table=table, setting="properties")
     if label is not None and given.get("enable_merge_commit", "").lower() == "true":
         what = "loads that the server merges lose their labels, so it would not happen once"
         raise ConfigError(what, connection=name, table=table, setting="label, enable_merge_commit")
